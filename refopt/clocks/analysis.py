@@ -1,0 +1,50 @@
+"""The clock of every line of a program."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from enum import IntEnum
+
+from refopt.spec.functions import PROPERTIES, REDUCTIONS
+from refopt.spec.lines import source_of
+from refopt.spec.program import Program
+
+
+class Clock(IntEnum):
+    """How often a value is computed; an expression takes the fastest clock in it."""
+
+    STEP = 0
+    TENSOR = 1
+    ELEMENT = 2
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+def clock_of(node: ast.expr, names: Mapping[str, Clock]) -> Clock:
+    """The clock of an expression, given those of the names in it."""
+    if isinstance(node, ast.Name):
+        if node.id not in names:
+            raise NameError(f"{node.id!r} is read before it is assigned; the names known here are {', '.join(names)}")
+        return names[node.id]
+    if isinstance(node, ast.Call) and source_of(node.func) in REDUCTIONS | PROPERTIES:
+        return Clock.TENSOR
+    operands = node.args if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
+    return max((clock_of(child, names) for child in operands if isinstance(child, ast.expr)), default=Clock.STEP)
+
+
+def initial_clocks(program: Program) -> dict[str, Clock]:
+    """The clocks of what a program is given."""
+    step = ["t", *program.hypers, *(slot.name for slot in program.numbers)]
+    return dict.fromkeys(step, Clock.STEP) | dict.fromkeys(program.arrays, Clock.ELEMENT)
+
+
+def clocks(program: Program) -> tuple[Clock, ...]:
+    """The clock of each line."""
+    names = initial_clocks(program)
+    found = []
+    for line in program.lines:
+        names[line.target] = clock_of(line.value, names)
+        found.append(names[line.target])
+    return tuple(found)

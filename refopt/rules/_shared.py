@@ -1,0 +1,53 @@
+"""Declarations that several rules share: the usual hyper-parameters, and the axes that mean the same everywhere."""
+
+from collections.abc import Collection
+
+from refopt.spec.declare import Axis, Choice, Edit, HyperParameter, after, before, line, within
+
+WD = HyperParameter("wd", "λ", 0.0, "[0, inf)", "weight decay", ("weight_decay",))
+
+
+def LR(default: float) -> HyperParameter:
+    return HyperParameter("lr", "η", default, "[0, inf)", "learning rate", ("learning_rate",))
+
+
+def MU(default: float, interval: str = "[0, 1)", meaning: str = "momentum") -> HyperParameter:
+    return HyperParameter("mu", "μ", default, interval, meaning, ("momentum",))
+
+
+def decay_axis(l2: Edit, without: Collection[str] = ()) -> Axis:
+    """How weight decay enters. `l2` says where the gradient is decayed; the other choices act on the parameter."""
+    table = (
+        Choice("none", "no weight decay"),
+        Choice("l2", "added to the gradient, as the gradient of wd/2 * |w|**2", "torch.optim.SGD, torch.optim.Adam", (l2,)),
+        Choice("decoupled", "scaled by lr, on the parameter before the step",
+               "Loshchilov & Hutter 2019, Algorithm 2; torch.optim.AdamW, optax.adamw, Keras",
+               (before("w", "w = w - lr * wd * w"),)),
+        Choice("decoupled_after", "scaled by lr, on the parameter after the step", "",
+               (after("w", "w = w - lr * wd * w"),)),
+        Choice("decoupled_no_lr", "not scaled by lr, on the parameter before the step", "",
+               (before("w", "w = w - wd * w"),)),
+        Choice("decoupled_no_lr_after", "not scaled by lr, on the parameter after the step", "",
+               (after("w", "w = w - wd * w"),)),
+    )  # fmt: skip
+    return Axis("decay", "how weight decay enters", tuple(c for c in table if c.name not in without))
+
+
+def first_step_axis(entering: str) -> Axis:
+    """What the velocity is after the first step. `entering` names what the velocity accumulates."""
+    return Axis("first_step", "what the velocity is after the first step", (
+        Choice("zeros", "the velocity starts at zero and is updated as at every step", "Keras, optax, objax"),
+        Choice("copy_gradient", "the first gradient is copied, unscaled", "torch.optim.SGD",
+               (line(f"u = {entering} if t == 1 else ..."),)),
+    ))  # fmt: skip
+
+
+def nesterov_axis(entering: str) -> Axis:
+    """Whether the step looks ahead. `entering` names what the velocity accumulates."""
+    return Axis("nesterov", "whether the step looks ahead along the new velocity", (
+        Choice("no", "heavy ball: the step is the velocity", "Polyak 1964"),
+        Choice("yes", "the gradient plus the momentum times the new velocity", "Bengio et al. 2012, equation (7)",
+               (within("w", u=f"{entering} + mu * u"),)),
+        Choice("scaled", "as yes, the gradient scaled by 1 - momentum", "the ema form of the velocity",
+               (within("w", u=f"(1 - mu) * {entering} + mu * u"),)),
+    ))  # fmt: skip

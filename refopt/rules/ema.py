@@ -1,0 +1,68 @@
+"""The exponential moving average of parameters. It changes no parameter: it says what to evaluate with."""
+
+from refopt.rules._shared import MU
+from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot, before, line
+
+
+def ema(w, m, *, t, mu):
+    m = mu * m + (1 - mu) * w
+    return m
+
+
+def average(m, *, t, mu):
+    a = m
+    return a
+
+
+EMA = Rule(
+    name="ema",
+    title="Exponential moving average of parameters",
+    function=ema,
+    evaluate=average,
+    hyper_parameters=(
+        MU(0.999, "[0, 1]", "decay of the average"),
+        HyperParameter("eps", "ε", 1e-6, "[0, 1]", "guard of the debiasing division", ("epsilon",)),
+        HyperParameter("power", "p", 2 / 3, "[0, inf)", "exponent of the decay's warm-up"),
+        HyperParameter("inv_gamma", "γ", 1.0, "(0, inf)", "time scale of the decay's warm-up, in steps"),
+    ),
+    slots=(Slot("m", "m", "running average"),),
+    axes=(
+        Axis("init", "what the average starts from", (
+            Choice("zeros", "zero", "Kingma & Ba 2015, section 3; objax, optax.ema"),
+            Choice("params", "the parameters as they are when it is made", "timm's ModelEma",
+                   slots=(Slot("m", "m", "running average", "params"),)),
+            Choice("first_update", "the parameters as they are at its first update",
+                   "torch.optim.swa_utils.AveragedModel, Keras use_ema", (line("m = w if t == 1 else ..."),)),
+        )),
+        Axis("decay_schedule", "how the decay depends on the step", (
+            Choice("constant", "not at all"),
+            Choice("warmup_0", "at most (1 + n)/(10 + n), n counted from 0", "tf.train.ExponentialMovingAverage",
+                   (before("m", "mu = minimum(mu, t / (9 + t))"),)),
+            Choice("warmup_1", "at most (1 + n)/(10 + n), n counted from 1", "timm's ModelEma with warm-up",
+                   (before("m", "mu = minimum(mu, (1 + t) / (10 + t))"),)),
+            Choice("power", "at most 1 - (1 + n/inv_gamma)**-power, n counted from 0", "diffusers' EMAModel",
+                   (before("m", "mu = minimum(mu, 1 - (1 + (t - 1) / inv_gamma) ** -power)"),)),
+            Choice("mean", "1 - 1/t: the plain mean of all steps", "Polyak & Juditsky 1992; torch's get_swa_avg_fn",
+                   (before("m", "mu = 1 - 1 / t"),)),
+        )),
+        Axis("debias", "whether the start at zero is divided out", (
+            Choice("none", "it is not"),
+            Choice("standard", "by 1 - mu**t", "Kingma & Ba 2015, section 3; optax.ema", (line("a = m / (1 - mu**t)"),)),
+            Choice("objax", "by 1 - (1 - eps)*mu**t, which is never zero", "objax.optimizer.ExponentialMovingAverage",
+                   (line("a = m / (1 - (1 - eps) * mu**t)"),)),
+        )),
+    ),
+    dialects=(
+        Dialect("paper", "the average of Kingma & Ba 2015, section 3", {"debias": "standard"}),
+        Dialect("objax", "objax.optimizer.ExponentialMovingAverage(debias=True)", {"debias": "objax"}),
+        Dialect("torch", "torch.optim.swa_utils.get_ema_avg_fn", {"init": "first_update"}),
+        Dialect("optax", "optax.ema of the parameters", {"debias": "standard"}, {"mu": 0.999}),
+        Dialect("keras", "an optimizer with use_ema=True", {"init": "first_update"}, {"mu": 0.99}),
+    ),
+    references=(
+        Reference("Polyak & Juditsky, Acceleration of Stochastic Approximation by Averaging (1992)", "equation (2)",
+                  "https://doi.org/10.1137/0330046"),
+        Reference("Kingma & Ba, Adam: A Method for Stochastic Optimization (2015)", "section 3",
+                  "https://arxiv.org/abs/1412.6980"),
+    ),
+)  # fmt: skip

@@ -1,0 +1,90 @@
+"""LARS: layer-wise adaptive rate scaling. The learning rate of each tensor follows |w| / |g|."""
+
+from refopt.rules._shared import LR, MU, WD, first_step_axis, nesterov_axis
+from refopt.spec.declare import (
+    Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot, after, before, drop, line, within,
+)  # fmt: skip
+from refopt.spec.functions import norm
+
+
+def lars(w, g, u, *, t, lr, mu, wd, tc):
+    p = g + wd * w
+    w_norm = norm(w)
+    g_norm = norm(g)
+    d = g_norm + wd * w_norm
+    ratio = tc * w_norm / d
+    trust = 1 if w_norm == 0 or g_norm == 0 else ratio
+    h = lr * trust * p
+    u = mu * u + h
+    w = w - u
+    return w, u
+
+
+LARS = Rule(
+    name="lars",
+    title="LARS, layer-wise adaptive rate scaling",
+    function=lars,
+    hyper_parameters=(
+        LR(0.1),
+        MU(0.9),
+        WD,
+        HyperParameter("tc", "τ", 0.001, "[0, inf)", "trust coefficient", ("trust_coefficient",)),
+        HyperParameter("eps", "ε", 1e-8, "[0, inf)", "guard of the trust ratio's division", ("epsilon",)),
+    ),
+    slots=(Slot("u", "u", "velocity"),),
+    axes=(
+        Axis("denominator", "what the norm of the parameter is compared with", (
+            Choice("split", "the norm of the gradient plus that of the decay", "You et al. 2017, equation (6); objax"),
+            Choice("joint", "the norm of the decayed gradient", "optax",
+                   (line("g_norm = norm(p)"), line("d = g_norm"))),
+        )),
+        Axis("eps_at", "whether the division is guarded", (
+            Choice("none", "it is not", "You et al. 2017, Algorithm 1"),
+            Choice("denominator", "epsilon is added to the denominator", "objax, optax", (line("d = ... + eps"),)),
+        )),
+        Axis("clip", "whether the rate of a tensor may exceed the learning rate", (
+            Choice("no", "it may", "You et al. 2017"),
+            Choice("min", "the trust ratio is cut at the learning rate", "apex.LARC with clip",
+                   (line("ratio = minimum(... / lr, 1)"),)),
+        )),
+        Axis("zero_norm", "what happens when a norm is zero", (
+            Choice("one", "the trust is 1", "optax"),
+            Choice("max", "the trust is the ratio, but at least 1", "objax",
+                   (line("trust = maximum(1, ratio) if w_norm == 0 or g_norm == 0 else ratio"),)),
+            Choice("raw_no_decay", "the trust is 1, and the gradient is not decayed", "apex.LARC",
+                   (after("trust", "p = g + (0 if w_norm == 0 or g_norm == 0 else wd) * w"),),
+                   only_with={"trust_of": ("gradient",)}),
+            Choice("denominator_only", "the trust is 1 only where the denominator is zero", "",
+                   (line("trust = 1 if d == 0 else ratio"),)),
+        )),
+        Axis("when", "which tensors are scaled", (
+            Choice("always", "all", "You et al. 2017"),
+            Choice("decay", "all, if there is weight decay", "timm's Lars", (line("trust = 1 if wd == 0 else ..."),)),
+            Choice("matrices", "those of two or more dimensions", "the usual exclusion of biases and norms",
+                   (line("trust = 1 if ndim(w) < 2 else ..."),)),
+        )),
+        Axis("trust_of", "whose norm the trust ratio is made from", (
+            Choice("gradient", "the gradient's", "You et al. 2017, Algorithm 1"),
+            Choice("velocity", "the velocity's, which is scaled as a whole", "",
+                   (drop("h"), drop("u"), before("w_norm", "h = lr * p", "u = mu * u + h"),
+                    within("g_norm", g="u", p="u"), line("w = w - trust * u"))),
+        )),
+        Axis("lr_at", "where the learning rate acts", (
+            Choice("inside", "on the gradient: each gradient keeps the rate of its day", "You et al. 2017, Algorithm 1"),
+            Choice("outside", "on the velocity: a new rate acts on all past gradients at once", "apex.LARC over torch SGD",
+                   (within("h", lr="1"), within("w", u="lr * u"))),
+        )),
+        first_step_axis("h"),
+        nesterov_axis("h"),
+    ),
+    dialects=(
+        Dialect("paper", "You, Gitman & Ginsburg 2017, Algorithm 1", {}, {"wd": 5e-4}),
+        Dialect("objax", "objax.optimizer.LARS, the code", {"eps_at": "denominator", "zero_norm": "max"},
+                {"wd": 1e-4, "eps": 1e-5}),
+        Dialect("optax", "optax.lars", {"denominator": "joint", "eps_at": "denominator"}, {"eps": 0.0}),
+    ),
+    references=(
+        Reference("You, Gitman & Ginsburg, Large Batch Training of Convolutional Networks (2017)",
+                  "equation (6) and Algorithm 1", "https://arxiv.org/abs/1708.03888"),
+    ),
+)  # fmt: skip

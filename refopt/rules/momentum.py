@@ -1,0 +1,60 @@
+"""Gradient descent with momentum: heavy ball and Nesterov's accelerated gradient."""
+
+from refopt.rules._shared import LR, MU, WD, decay_axis, first_step_axis, nesterov_axis
+from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot, before, line
+
+
+def momentum(w, g, u, *, t, lr, mu):
+    u = mu * u + g
+    w = w - lr * u
+    return w, u
+
+
+MOMENTUM = Rule(
+    name="momentum",
+    title="Momentum, heavy ball and Nesterov",
+    function=momentum,
+    hyper_parameters=(
+        LR(0.01),
+        MU(0.9),
+        HyperParameter("dampening", "d", 0.0, "[0, 1]", "dampening of the gradient"),
+        WD,
+    ),
+    slots=(Slot("u", "u", "velocity"),),
+    axes=(
+        decay_axis(l2=before("u", "g = g + wd * w")),
+        Axis("gradient_scale", "what the gradient is scaled by on its way into the velocity", (
+            Choice("one", "nothing", "Polyak 1964"),
+            Choice("dampening", "one minus the dampening", "torch.optim.SGD",
+                   (line("u = mu * u + (1 - dampening) * g"),)),
+            Choice("ema", "one minus the momentum: the velocity is an average of gradients",
+                   "optax.trace's sibling optax.ema", (line("u = mu * u + (1 - mu) * g"),)),
+        )),
+        Axis("lr_at", "where the learning rate acts", (
+            Choice("outside", "on the velocity: a new rate acts on all past gradients at once", "Goh 2017; torch, optax"),
+            Choice("inside", "on the gradient: each gradient keeps the rate of its day",
+                   "Sutskever et al. 2013, equation (1); Keras",
+                   (before("u", "g = lr * g"), line("w = w - u"))),
+        )),
+        first_step_axis("g"),
+        nesterov_axis("g"),
+    ),
+    dialects=(
+        Dialect("paper", "Polyak 1964, as Goh 2017 writes it", {}, {"lr": 0.01, "mu": 0.9}),
+        Dialect("objax", "objax.optimizer.Momentum", {}, {"mu": 0.9}),
+        Dialect("torch", "torch.optim.SGD",
+                {"decay": "l2", "gradient_scale": "dampening", "first_step": "copy_gradient"}, {"lr": 1e-3}),
+        Dialect("optax", "optax.sgd", {}, {"mu": 0.9}),
+        Dialect("keras", "keras.optimizers.SGD", {"lr_at": "inside", "decay": "decoupled"}, {"lr": 0.01}),
+    ),
+    references=(
+        Reference("Polyak, Some methods of speeding up the convergence of iteration methods (1964)", "equation (9)",
+                  "https://doi.org/10.1016/0041-5553(64)90137-5"),
+        Reference("Goh, Why Momentum Really Works (2017)", "the first two equations",
+                  "https://distill.pub/2017/momentum/"),
+        Reference("Sutskever et al., On the importance of initialization and momentum in deep learning (2013)",
+                  "equations (1) to (4)", "https://proceedings.mlr.press/v28/sutskever13.html"),
+        Reference("Bengio, Boulanger-Lewandowski & Pascanu, Advances in Optimizing Recurrent Networks (2012)",
+                  "section 3.5, equation (7)", "https://arxiv.org/abs/1212.0901"),
+    ),
+)  # fmt: skip

@@ -1,0 +1,23 @@
+"""Every refusal of refopt: one sentence that names the value, the allowed set and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class RefoptError(ValueError):
+    """Something that was asked for cannot be done; the message says what to do instead."""
+
+
+class Unsupported(RefoptError):
+    """A backend, a subject or a file cannot do this here; the message gives the reason."""
+
+
+def unknown(owner: str, kind: str, value: object, allowed: Iterable[str], remedy: str = "") -> RefoptError:
+    """`adam: unknown axis 'epsat'; choose from eps_at, bias. Did you mean 'eps_at'?`"""
+    names = list(allowed)
+    near = get_close_matches(str(value), names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    more = f" {remedy}" if remedy else ""
+    return RefoptError(f"{owner}: unknown {kind} {value!r}; choose from {', '.join(names) or 'nothing'}.{hint}{more}")

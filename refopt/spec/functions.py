@@ -1,0 +1,118 @@
+"""The functions that a rule's source may call, and the scalars that it computes with.
+
+A rule runs in NumPy as it stands. Two things would go wrong with plain Python floats and `np.sqrt`:
+
+* `np.sqrt(0.5)` is a strong float64 scalar, and would promote every float32 array that it meets;
+* `1.0 / 0.0` raises in Python, where IEEE-754 and every framework answer infinity.
+
+So engines hand a rule its hyper-parameters as `Scalar`: a float64 that follows IEEE-754 and stays *weak*, as a Python
+float is: beside a float32 array it is rounded once to float32.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+BLOCK = 4096  # elements under one leaf of the reduction tree
+LANES = 16  # independent accumulators within a block
+
+
+class Scalar(float):
+    """A float64 with IEEE-754 semantics (1/0 is infinity) that stays weak beside arrays of a narrower dtype."""
+
+    __array_ufunc__ = None  # `array * scalar` then asks Scalar.__rmul__, which answers with a weak Python float
+
+    def __neg__(self) -> Scalar:
+        return Scalar(-float(self))
+
+
+def _operator(compute: Callable[[Any, Any], Any], swapped: bool) -> Callable[[Scalar, Any], Any]:
+    def method(self: Scalar, other: Any) -> Any:
+        if isinstance(other, (np.ndarray, np.generic)):
+            return compute(other, float(self)) if swapped else compute(float(self), other)
+        left, right = np.float64(self), np.float64(other)
+        with np.errstate(all="ignore"):
+            return Scalar(compute(right, left) if swapped else compute(left, right))
+
+    return method
+
+
+for _name in ("add", "sub", "mul", "truediv", "pow"):
+    setattr(Scalar, f"__{_name}__", _operator(getattr(operator, _name), swapped=False))
+    setattr(Scalar, f"__r{_name}__", _operator(getattr(operator, _name), swapped=True))
+
+
+def sqrt(x: Any) -> Any:
+    """The square root: of an array in its own dtype, of a scalar in float64 and still weak."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return np.sqrt(x)
+    with np.errstate(all="ignore"):
+        return Scalar(np.sqrt(np.float64(x)))
+
+
+def maximum(a: Any, b: Any) -> Any:
+    """The larger of two, element by element; NaN if either is NaN."""
+    return _extremum(np.maximum, a, b)
+
+
+def minimum(a: Any, b: Any) -> Any:
+    """The smaller of two, element by element; NaN if either is NaN."""
+    return _extremum(np.minimum, a, b)
+
+
+def _extremum(compute: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
+    if any(isinstance(x, (np.ndarray, np.generic)) for x in (a, b)):
+        return compute(*(float(x) if isinstance(x, Scalar) else x for x in (a, b)))
+    return Scalar(compute(np.float64(a), np.float64(b)))
+
+
+def norm(x: Any) -> Scalar:
+    """The Euclidean norm of all elements, `sqrt(sum_of_squares(x))`, as a weak float64 scalar."""
+    return sqrt(Scalar(sum_of_squares(np.asarray(x))))
+
+
+def ndim(x: Any) -> Scalar:
+    """The number of dimensions."""
+    return Scalar(np.ndim(x))
+
+
+def sum_of_squares(x: np.ndarray) -> float:
+    """The sum of squares in float64, in one fixed tree that every engine shares.
+
+    In C order the elements are cut into blocks of `BLOCK`. Within a block, lane j of `LANES` adds the squares of
+    elements j, j + LANES, j + 2*LANES, ... one after the other; the lanes are folded in halves (8, 4, 2, 1); the
+    blocks are added one after the other. A short last block counts as filled with zeros, which change nothing.
+    """
+    flat = np.ascontiguousarray(x, dtype=np.float64).reshape(-1)
+    if flat.size == 0:
+        return 0.0
+    rows = -(-min(flat.size, BLOCK) // LANES)
+    blocks = -(-flat.size // (rows * LANES))
+    padded = np.zeros(blocks * rows * LANES)
+    with np.errstate(all="ignore"):
+        np.multiply(flat, flat, out=padded[: flat.size])
+        squares = padded.reshape(blocks, rows, LANES)
+        lanes = squares[:, 0].copy()
+        for row in range(1, rows):
+            lanes += squares[:, row]
+        width = LANES
+        while width > 1:
+            width //= 2
+            lanes = lanes[:, :width] + lanes[:, width : 2 * width]
+        return float(np.add.accumulate(lanes[:, 0])[-1])
+
+
+# What a rule may call. The clock of a call is that of its fastest argument, except where named here.
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "sqrt": sqrt,
+    "maximum": maximum,
+    "minimum": minimum,
+    "norm": norm,
+    "ndim": ndim,
+}
+REDUCTIONS = frozenset({"norm"})  # need a pass over the tensor
+PROPERTIES = frozenset({"ndim"})  # known from the shape alone

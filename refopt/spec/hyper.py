@@ -1,0 +1,115 @@
+"""Hyper-parameters and axis choices, validated together against a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from types import MappingProxyType
+from typing import Any
+
+from refopt.spec.declare import Axis, Rule
+from refopt.spec.errors import RefoptError, unknown
+from refopt.spec.program import Program, program
+
+
+@dataclass(frozen=True)
+class Hyper:
+    """A rule's numbers (`values`, by name) and conventions (`axes`, by name), both complete and valid."""
+
+    rule: Rule
+    dialect: str
+    axes: Mapping[str, str]
+    values: Mapping[str, float]
+
+    @property
+    def program(self) -> Program:
+        """The rule's source, specialised to these axes."""
+        return program(self.rule, self.axes)
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The hyper-parameters that the specialised source reads, in the rule's order."""
+        return self.program.hypers
+
+    def replace(self, **options: Any) -> Hyper:
+        """The same conventions and numbers but for those given."""
+        return _build(self.rule, self.dialect, {**self.axes}, {**self.values}, options)
+
+    def __repr__(self) -> str:
+        numbers = [f"{name}={self.values[name]!r}" for name in self.read]
+        axes = [f"{name}={choice!r}" for name, choice in self.axes.items() if choice != self.rule.axis(name).choices[0]]
+        return f"{self.rule.name}({', '.join([f'dialect={self.dialect!r}', *axes, *numbers])})"
+
+
+def make_hyper(rule: Rule, dialect: str | None, options: Mapping[str, Any]) -> Hyper:
+    """`Rule.hyper`: the dialect's choices and defaults (the paper's if None), overridden by `options`."""
+    bundle = rule.dialect("paper" if dialect is None else dialect)
+    axes = {axis.name: bundle.axes.get(axis.name, axis.choices[0]) for axis in rule.axes}
+    values = {p.name: float(bundle.defaults.get(p.name, p.default)) for p in rule.hyper_parameters}
+    return _build(rule, bundle.name, axes, values, options)
+
+
+def _build(rule: Rule, dialect: str, axes: dict[str, str], values: dict[str, float], options: Mapping[str, Any]) -> Hyper:
+    axis_names = [axis.name for axis in rule.axes]
+    given: dict[str, float] = {}
+    for name, value in options.items():
+        if name in axis_names:
+            axes[name] = _choice(rule, rule.axis(name), value)
+            continue
+        try:
+            parameter = rule.hyper_parameter(name)
+        except RefoptError:
+            names = [p.name for p in rule.hyper_parameters] + axis_names
+            raise unknown(rule.name, "hyper-parameter or axis", name, names) from None
+        if parameter.name in given:
+            raise RefoptError(f"{rule.name}: {parameter.name} was given twice, once as {name!r}; give it once")
+        given[parameter.name] = parameter.check(rule.name, value)
+    if problem := conflict(rule, axes):
+        raise RefoptError(problem)
+    reads = program(rule, axes).hypers
+    for name, value in given.items():
+        if name not in reads and value != values[name]:
+            raise RefoptError(_unread(rule, name, axes))
+    return Hyper(rule, dialect, MappingProxyType(axes), MappingProxyType({**values, **given}))
+
+
+def _choice(rule: Rule, axis: Axis, value: Any) -> str:
+    if isinstance(value, bool):  # nesterov=True, as the frameworks spell it
+        value = "yes" if value else "no"
+    if str(value) not in axis.choices:
+        raise unknown(rule.name, f"choice of axis {axis.name!r}:", value, axis.choices)
+    return str(value)
+
+
+def conflict(rule: Rule, axes: Mapping[str, str]) -> str | None:
+    """Why these choices cannot be combined, or None."""
+    for axis in rule.axes:
+        for other, allowed in axis.choice(axes[axis.name]).only_with.items():
+            if axes[other] not in allowed:
+                return (f"{rule.name}: {axis.name}={axes[axis.name]!r} goes only with {other}="
+                        f"{' or '.join(map(repr, allowed))}; got {other}={axes[other]!r}")  # fmt: skip
+    return None
+
+
+def _unread(rule: Rule, name: str, axes: Mapping[str, str]) -> str:
+    """Which single change of an axis would make the hyper-parameter count."""
+    remedies = [
+        f"{axis.name}={choice!r}"
+        for axis in rule.axes
+        for choice in axis.choices
+        if not conflict(rule, {**axes, axis.name: choice})
+        and name in program(rule, {**axes, axis.name: choice}).hypers
+    ]
+    chosen = ", ".join(f"{k}={v!r}" for k, v in axes.items())
+    hint = f"; choose {' or '.join(remedies)}, or leave {name} out" if remedies else f"; leave {name} out"
+    return f"{rule.name}: {name} has no effect with {chosen}{hint}"
+
+
+def variants(rule: Rule, axes: Mapping[str, tuple[str, ...]] | None = None) -> Iterator[dict[str, str]]:
+    """Every valid combination of axis choices (of `axes`, where given), the canonical one first."""
+    tables = [(axes or {}).get(axis.name, axis.choices) for axis in rule.axes]
+    for combination in product(*tables):
+        chosen = {axis.name: choice for axis, choice in zip(rule.axes, combination, strict=True)}
+        if conflict(rule, chosen) is None:
+            yield chosen

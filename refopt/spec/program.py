@@ -1,0 +1,135 @@
+"""A rule's source, specialised to axis choices: straight-line code that reads as if written by hand.
+
+Specialising is four steps on the syntax tree of the rule's own function: apply the edits of the choices, put constants
+and copies in their place (`c2 = 1` makes `v / c2` just `v`), drop the slots that nothing depends on, drop dead lines.
+Every step keeps each floating-point operation that is left, in its order, so that the numbers do not change.
+"""
+
+from __future__ import annotations
+
+import linecache
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+from refopt.spec.declare import Choice, Edit, Rule, Slot
+from refopt.spec.functions import FUNCTIONS
+from refopt.spec.lines import Line, expression, fill, names_read, parse, propagate, prune, substitute
+
+
+@dataclass(frozen=True)
+class Program:
+    """Straight-line code: `lines` read `arrays`, `numbers` (slots that are one number) and `hypers`, and t.
+
+    `outputs` are the names it returns: the parameter first, if the rule changes it, then the slots in order.
+    """
+
+    name: str
+    arrays: tuple[str, ...]
+    numbers: tuple[Slot, ...]
+    hypers: tuple[str, ...]
+    slots: tuple[Slot, ...]
+    lines: tuple[Line, ...]
+    outputs: tuple[str, ...]
+    evaluate: Program | None = None
+
+    @property
+    def reads_gradient(self) -> bool:
+        return "g" in self.arrays
+
+    @property
+    def writes_parameter(self) -> bool:
+        return "w" in self.outputs
+
+    @cached_property
+    def text(self) -> str:
+        """The specialised function as Python source."""
+        inputs = [*self.arrays, *(slot.name for slot in self.numbers)]
+        signature = ", ".join([*inputs, "*", "t", *self.hypers])
+        width = max((len(line.text) for line in self.lines), default=0)
+        body = [
+            f"    {line.text:<{width}}  # {line.origin}" if line.origin else f"    {line.text}" for line in self.lines
+        ]
+        return "\n".join([f"def {self.name}({signature}):", *body, f"    return {', '.join(self.outputs)}", ""])
+
+    @cached_property
+    def function(self) -> Callable[..., Any]:
+        """The specialised function, ready to be called in NumPy; debuggers can step through its source."""
+        filename = f"<refopt {self.name} {zlib.crc32(self.text.encode()):08x}>"
+        linecache.cache[filename] = (len(self.text), None, self.text.splitlines(keepends=True), filename)
+        namespace: dict[str, Any] = dict(FUNCTIONS)
+        exec(compile(self.text, filename, "exec"), namespace)
+        return namespace[self.name]
+
+
+def program(rule: Rule, axes: Mapping[str, str]) -> Program:
+    """The rule's source specialised to these choices (complete and free of conflicts; see `hyper.py`)."""
+    return _program(rule, tuple(axes[axis.name] for axis in rule.axes))
+
+
+@lru_cache(maxsize=None)
+def _program(rule: Rule, names: tuple[str, ...]) -> Program:
+    choices = {f"{axis.name}={name}": axis.choice(name) for axis, name in zip(rule.axes, names, strict=True)}
+    slots = {slot.name: slot for slot in rule.slots}
+    for choice in choices.values():
+        slots |= {slot.name: slot for slot in choice.slots}
+    evaluate = _edited(rule.evaluate, choices, keep={"a"}) if rule.evaluate else []
+    update = _edited(rule.function, choices, keep={"w", *slots})
+    writes_parameter = any(line.target == "w" for line in update)
+    wanted = {"w"} if writes_parameter else names_read(line.value for line in evaluate)
+    update, alive = prune(update, wanted, set(slots))
+    kept = tuple(slot for slot in slots.values() if slot.name in alive)
+    outputs = (("w",) if writes_parameter else ()) + tuple(slot.name for slot in kept)
+    average = _assemble(rule, rule.evaluate.__name__, evaluate, kept, ("a",)) if rule.evaluate else None
+    return _assemble(rule, rule.name, update, kept, outputs, average)
+
+
+def _assemble(
+    rule: Rule,
+    name: str,
+    lines: Sequence[Line],
+    slots: tuple[Slot, ...],
+    outputs: tuple[str, ...],
+    average: Program | None = None,
+) -> Program:
+    read = names_read(line.value for line in lines)
+    arrays = [name for name in ("w", "g") if name in read]
+    arrays += [slot.name for slot in slots if slot.clock == "element"]
+    numbers = tuple(slot for slot in slots if slot.clock == "step")
+    hypers = tuple(p.name for p in rule.hyper_parameters if p.name in read)
+    return Program(name, tuple(arrays), numbers, hypers, slots, tuple(lines), outputs, average)
+
+
+def _edited(function: Callable[..., Any], choices: Mapping[str, Choice], keep: set[str]) -> list[Line]:
+    """The function's lines after the edits of all choices, constants and copies propagated."""
+    lines = [Line(target, value) for target, value in parse(function)]
+    for origin, choice in choices.items():
+        for edit in choice.edits:
+            lines = _apply(edit, lines, origin)
+    return propagate(lines, keep)
+
+
+def _apply(edit: Edit, lines: list[Line], origin: str) -> list[Line]:
+    """One edit. An edit whose line stands in the rule's other function (update, evaluate) changes nothing."""
+    written = [Line(target, value, origin, inserted=True) for text in edit.text for target, value in parse(text)]
+    target = edit.target or written[0].target
+    named = sorted((line.inserted, i) for i, line in enumerate(lines) if line.target == target)
+    if not named:
+        return lines
+    at = named[0][1]
+    old = lines[at]
+    if edit.kind == "before":
+        new = [*written, old]
+    elif edit.kind == "after":
+        new = [old, *written]
+    elif edit.kind == "drop":
+        new = []
+    elif edit.kind == "line":
+        new = [Line(target, fill(written[0].value, old.value), origin, old.inserted)]
+    else:
+        readings = {name: expression(text) for name, text in edit.names}
+        both = f"{old.origin}, {origin}" if old.origin else origin
+        new = [Line(old.target, substitute(old.value, readings), both, old.inserted)]
+    return [*lines[:at], *new, *lines[at + 1 :]]
