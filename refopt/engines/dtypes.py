@@ -1,0 +1,32 @@
+"""Which dtypes parameters may have, and in which dtype a rule computes with them."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+
+from refopt.spec.errors import Unsupported
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+PARAMETER_DTYPES = {np.dtype(d).name: np.dtype(d) for d in (np.float64, np.float32, np.float16, BFLOAT16)}
+HALF = frozenset({"float16", "bfloat16"})
+
+
+def compute_dtype(dtype: np.dtype) -> np.dtype:
+    """The dtype of a parameter's slots and arithmetic: float32 for the half types, else the parameter's own."""
+    return np.dtype(np.float32) if dtype.name in HALF else dtype
+
+
+def refuse_dtype(dtype: str) -> str | None:
+    """Why parameters of this dtype cannot be optimised, or None."""
+    if dtype in PARAMETER_DTYPES:
+        return None
+    allowed = ", ".join(PARAMETER_DTYPES)
+    if "complex" in dtype:
+        return f"complex parameters ({dtype}) have no agreed update; optimise real and imaginary parts as two arrays"
+    return f"parameters must be one of {allowed}; got {dtype}; convert them with .astype(np.float32) or another of these"
+
+
+def check_dtype(dtype: np.dtype) -> None:
+    if reason := refuse_dtype(dtype.name):
+        raise Unsupported(reason)

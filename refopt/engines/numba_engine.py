@@ -1,0 +1,222 @@
+"""The compiled engine: the specialised source as fused Numba kernels, bit-equal to the numpy engine.
+
+A step is: the host evaluates the step lines once, in float64; threads share the blocks of all tensors and run the
+passes that the plan asks for. Half-precision parameters are widened to float32, updated, and rounded back by NumPy.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+
+from refopt.clocks.plan import Plan, plan, tests
+from refopt.engines.arena import Layout, addresses, layout
+from refopt.engines.dtypes import compute_dtype
+from refopt.engines.kernel_cache import load_module
+from refopt.engines.numba_source import module_source
+from refopt.engines.numpy_engine import NumpyEngine
+from refopt.spec.backend import Slots
+from refopt.spec.functions import FUNCTIONS, Scalar
+from refopt.spec.hyper import Hyper
+from refopt.spec.lines import source_of
+from refopt.spec.program import Program
+
+SERIAL = 1 << 15  # below this many elements a second thread costs more than it saves
+SMALL = 1 << 12  # gradients this small on average are gathered: cheaper than asking for each address
+
+
+class NumbaEngine(NumpyEngine):
+    """Runs rules on NumPy arrays, compiled. It shares with NumpyEngine all that is not the step itself."""
+
+    name = "numba"
+
+    def version(self) -> str:
+        return f"numba {numba.__version__}, numpy {np.__version__}"
+
+    def init(self, hyper: Hyper, params: Sequence[np.ndarray]) -> Slots:
+        return ArenaSlots.of(super().init(hyper, params), hyper.program, params)
+
+    def update(
+        self,
+        hyper: Hyper,
+        t: int,
+        params: Sequence[np.ndarray],
+        grads: Sequence[np.ndarray] | None,
+        slots: Slots,
+        *,
+        in_place: bool,
+    ) -> tuple[list[np.ndarray], Slots]:
+        program = hyper.program
+        kept = slots if isinstance(slots, ArenaSlots) and in_place else ArenaSlots.of(slots, program, params)
+        values = {name: Scalar(hyper.values[name]) for name in program.hypers}
+        values |= {"t": Scalar(t)} | {slot.name: Scalar(slots[slot.name]) for slot in program.numbers}
+        planned = plan(program, decide(program, values))
+        with np.errstate(all="ignore"):
+            step = host_values(planned, values)
+        fresh = list(params)
+        for group in kept.groups:
+            new = group.step(planned, step, params, grads, in_place=in_place)
+            for i, array in zip(group.indices, new, strict=True):
+                fresh[i] = array
+        kept.update({slot.name: float(step[slot.name]) for slot in program.numbers})
+        return fresh, kept
+
+
+class Group:
+    """The parameters of one dtype, and the arenas of their slots."""
+
+    def __init__(self, dtype: np.dtype, indices: list[int], program: Program, params: Sequence[np.ndarray], slots: Slots):
+        self.dtype = dtype
+        self.indices = indices
+        self.compute = compute_dtype(dtype)
+        self.layout: Layout = layout(tuple(params[i].shape for i in indices))
+        names = [slot.name for slot in program.slots if slot.clock == "element"]
+        self.arenas = {n: self.layout.gather([slots[n][i] for i in indices], self.compute) for n in names}
+        self.slot_addresses = {name: self.layout.addresses(arena) for name, arena in self.arenas.items()}
+        self.known: tuple[list[np.ndarray], np.ndarray] | None = None  # the parameters of the last step, their addresses
+
+    def step(
+        self,
+        planned: Plan,
+        step: dict[str, Any],
+        params: Sequence[np.ndarray],
+        grads: Sequence[np.ndarray] | None,
+        *,
+        in_place: bool,
+    ) -> list[np.ndarray]:
+        program = planned.program
+        mine = [params[i] for i in self.indices]
+        writes = program.writes_parameter
+        direct = self.dtype == self.compute and (in_place or not writes) and all(w.flags.c_contiguous for w in mine)
+        if direct:
+            arena, where = None, self.where(mine)
+        else:
+            arena = self.layout.gather(mine, self.compute)
+            where = self.layout.addresses(arena)
+        table = {"w": where, **self.slot_addresses}
+        held = None  # keeps what the addresses point to alive
+        if grads is not None and program.reads_gradient:
+            held, table["g"] = self.gradients([grads[i] for i in self.indices])
+        launch(planned, step, self.layout, np.stack([table[name] for name in program.arrays]), self.compute)
+        del held
+        if arena is None or not writes:
+            return mine
+        new = self.layout.views(arena.astype(self.dtype, copy=False))
+        if not in_place:
+            return new
+        for old, fresh in zip(mine, new, strict=True):
+            np.copyto(old, fresh)
+        return mine
+
+    def where(self, arrays: list[np.ndarray]) -> np.ndarray:
+        """The addresses of the parameters, asked for again only when they are other arrays."""
+        if self.known is None or any(a is not b for a, b in zip(self.known[0], arrays, strict=True)):
+            self.known = (arrays, addresses(arrays))
+        return self.known[1]
+
+    def gradients(self, grads: list[np.ndarray]) -> tuple[Any, np.ndarray]:
+        total = int(self.layout.offsets[-1])
+        direct = total > SMALL * len(grads) and all(
+            g.dtype == self.compute and g.flags.c_contiguous and g.flags.aligned for g in grads
+        )
+        if direct:
+            return grads, addresses(grads)
+        arena = self.layout.gather(grads, self.compute)
+        return arena, self.layout.addresses(arena)
+
+
+class ArenaSlots(dict[str, Any]):
+    """Slots whose arrays are views of arenas, one per parameter dtype."""
+
+    groups: list[Group]
+
+    @classmethod
+    def of(cls, slots: Slots, program: Program, params: Sequence[np.ndarray]) -> ArenaSlots:
+        """A copy of any slots."""
+        dtypes: dict[np.dtype, list[int]] = {}
+        for i, w in enumerate(params):
+            dtypes.setdefault(w.dtype, []).append(i)
+        new = cls(slots)
+        new.groups = [Group(dtype, indices, program, params, slots) for dtype, indices in dtypes.items()]
+        for slot in program.slots:
+            if slot.clock == "element":
+                new[slot.name] = list(slots[slot.name])
+                for group in new.groups:
+                    for i, view in zip(group.indices, group.layout.views(group.arenas[slot.name]), strict=True):
+                        new[slot.name][i] = view
+        return new
+
+
+def decide(program: Program, values: dict[str, Any]) -> tuple[bool, ...]:
+    """The outcome of each test on the step."""
+    return tuple(bool(eval(source_of(test), dict(FUNCTIONS), values)) for test in tests(program))
+
+
+@lru_cache(maxsize=None)
+def _host_code(planned: Plan) -> Any:
+    return compile("\n".join(line.text for line in planned.step), f"<refopt step of {planned.program.name}>", "exec")
+
+
+def host_values(planned: Plan, values: dict[str, Any]) -> dict[str, Any]:
+    """All step-clock values, computed once in float64."""
+    names = dict(values)
+    exec(_host_code(planned), dict(FUNCTIONS), names)
+    return names
+
+
+@lru_cache(maxsize=None)
+def kernels(planned: Plan, dtype: str) -> ModuleType:
+    """The compiled module of a plan (its functions compile, or are read from disk, when first called)."""
+    return load_module(f"{planned.program.name}_{dtype}", module_source(planned, dtype))
+
+
+def launch(planned: Plan, step: dict[str, Any], place: Layout, table: np.ndarray, dtype: np.dtype) -> None:
+    """All passes of a step over the arrays at `table`, the blocks shared between threads."""
+    module = kernels(planned, dtype.name)
+    with np.errstate(all="ignore"):
+        k = np.array([step[name] for name in planned.coefficients], np.float64).astype(dtype)
+        s = np.array([step[name] for name in planned.scalars], np.float64)
+        blocks = (table, place.tensor_of, place.start_of, place.count_of)
+        q = np.zeros((len(planned.tensor_coefficients), len(place.shapes)), dtype)
+        value = np.zeros((sum(len(stage.lines) for stage in planned.stages), len(place.shapes)))
+        for number, stage in enumerate(planned.stages):
+            partial = np.zeros((len(stage.reductions), place.tensor_of.size))
+            if stage.reductions:
+                share(place, getattr(module, f"reduce{number}"), *blocks, k, q, partial)
+            tensor = getattr(module, f"tensor{number}")
+            tensor(place.first_of, place.blocks_of, place.ndim_of, s, partial, value, q)
+        share(place, module.update, *blocks, k, q)
+
+
+def share(place: Layout, kernel: Any, *arguments: Any) -> None:
+    """Run a kernel over all blocks, cut between threads when there is enough to do."""
+    pieces = place.cuts(1 if place.offsets[-1] < SERIAL else threads())
+    if len(pieces) <= 1:
+        for first, last in pieces:
+            kernel(first, last, *arguments)
+        return
+    waiting = [pool(os.getpid()).submit(kernel, first, last, *arguments) for first, last in pieces[1:]]
+    kernel(*pieces[0], *arguments)
+    for future in waiting:
+        future.result()
+
+
+def threads() -> int:
+    """How many threads a step uses: NUMBA_NUM_THREADS, which is the number of processors unless set."""
+    return numba.config.NUMBA_NUM_THREADS
+
+
+@lru_cache(maxsize=1)
+def pool(_process: int) -> ThreadPoolExecutor:
+    """The threads of this process (a forked child makes its own)."""
+    return ThreadPoolExecutor(threads(), thread_name_prefix="refopt")
+
+
+BACKEND = NumbaEngine()

@@ -1,0 +1,196 @@
+"""The source of a rule's Numba kernels, written from its plan.
+
+A kernel works on a range of blocks of `BLOCK` elements; a block belongs to one tensor. So one call serves one large
+tensor and thousands of small ones alike, and the engine gives each thread a range of blocks. In a kernel,
+
+    address[a, i]   where tensor i of array a (w, g, the slots) begins        k   coefficients of this step
+    tensor_of[b], start_of[b], count_of[b]   the place of block b             q   coefficients of each tensor
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from refopt.clocks.plan import Plan, Reduction, Stage, plan, tests
+from refopt.spec.hyper import Hyper
+from refopt.spec.lines import Line, names_read, rewrite, source_of
+from refopt.spec.program import Program
+
+HEADER = '''"""{title}: written by refopt from the rule's source, for {dtype} arrays. Do not edit."""
+
+import numba
+import numpy as np
+
+from refopt.engines.numba_runtime import BLOCK, LANES, at, fold, jit, total
+
+'''
+
+
+def kernel_source(hyper: Hyper, dtype: str = "float32", outcomes: Sequence[bool] | None = None) -> str:
+    """The module with all kernels of a rule under these axes.
+
+    `outcomes` decides the tests on the step (`t == 1`), in the order of `refopt.clocks.plan.tests`; those of an ordinary
+    late step if None.
+    """
+    program = hyper.program
+    if outcomes is None:
+        outcomes = [False] * len(tests(program))
+    return module_source(plan(program, tuple(outcomes)), dtype)
+
+
+def module_source(planned: Plan, dtype: str) -> str:
+    """One `reduceN` and one `tensorN` function per stage, and `update`."""
+    parts = [HEADER.format(title=planned.program.name, dtype=dtype)]
+    for number, stage in enumerate(planned.stages):
+        known = _computed(planned.stages[:number])
+        if stage.reductions:
+            parts.append(_reduce(planned, stage, number, dtype, known))
+        parts.append(_tensor(planned, stage, number))
+    parts.append(_update(planned, dtype))
+    return "\n".join(parts)
+
+
+def _computed(stages: Iterable[Stage]) -> set[str]:
+    return {line.target for stage in stages for line in stage.lines}
+
+
+def _reduce(planned: Plan, stage: Stage, number: int, dtype: str, known: set[str]) -> str:
+    """A pass that sums squares: every reduction of the stage, each array read once."""
+    lines = [line for reduction in stage.reductions for line in reduction.lines]
+    reads = names_read([*(line.value for line in lines), *(r.value for r in stage.reductions)])
+    arrays = [name for name in planned.program.arrays if name in reads]
+    body: list[str] = []
+    for reduction in stage.reductions:
+        body += [*_lines(reduction.lines), f"x = np.float64({_code(reduction.value)})", f"{_lanes(reduction)}[lane] += x * x"]
+    return "\n".join(
+        [
+            "@numba.njit(cache=True, **jit)",
+            f"def reduce{number}(first, last, address, tensor_of, start_of, count_of, k, q, partial):",
+            *_indent(1, _unpack_step(planned, reads)),
+            *_indent(1, [f"{_lanes(r)} = np.zeros(LANES)" for r in stage.reductions]),
+            "    for b in range(first, last):",
+            *_indent(2, ["i = tensor_of[b]", *_unpack_tensor(planned, reads)]),
+            *_indent(2, [_view(planned.program, name, dtype) for name in arrays]),
+            *_indent(2, [f"{_lanes(r)}[:] = 0.0" for r in stage.reductions]),
+            "        rows = count_of[b] // LANES",
+            "        for row in range(rows + 1):",
+            "            width = LANES if row < rows else count_of[b] - rows * LANES",
+            "            for lane in range(width):",
+            *_indent(4, ["e = row * LANES + lane", *(f"{name} = {name}_[e]" for name in arrays), *body]),
+            *_indent(2, [f"partial[{n}, b] = fold({_lanes(r)})" for n, r in enumerate(stage.reductions)]),
+            "",
+            "",
+        ]
+    )
+
+
+def _tensor(planned: Plan, stage: Stage, number: int) -> str:
+    """The tensor lines of a stage, in float64, for every tensor."""
+    written = [line.target for line in stage.lines]
+    reads = names_read(line.value for line in stage.lines)
+    results = {r.name: n for n, r in enumerate(stage.reductions)}
+    carried = [n for n in _carried(planned) if n in reads and n not in written]
+    return "\n".join(
+        [
+            "@numba.njit(cache=True, **jit)",
+            f"def tensor{number}(first_of, blocks_of, ndim_of, s, partial, value, q):",
+            *_indent(1, [f"{name} = s[{n}]" for n, name in enumerate(planned.scalars) if name in reads]),
+            "    for i in range(first_of.size):",
+            *_indent(2, [f"{name} = np.sqrt(total(partial[{n}], first_of[i], blocks_of[i]))" for name, n in results.items()]),
+            *_indent(2, [f"{name} = value[{_carried(planned).index(name)}, i]" for name in carried]),
+            *_indent(2, _lines(stage.lines)),
+            *_indent(2, [f"value[{n}, i] = {name}" for n, name in enumerate(_carried(planned)) if name in written]),
+            *_indent(2, [f"q[{n}, i] = {name}" for n, name in enumerate(planned.tensor_coefficients) if name in written]),
+            "",
+            "",
+        ]
+    )
+
+
+def _carried(planned: Plan) -> list[str]:
+    """Tensor values that a later stage reads."""
+    found: list[str] = []
+    for number, stage in enumerate(planned.stages):
+        later = names_read(line.value for s in planned.stages[number + 1 :] for line in s.lines)
+        found += [line.target for line in stage.lines if line.target in later and line.target not in found]
+    return found
+
+
+def _update(planned: Plan, dtype: str) -> str:
+    """The fused loop: each array read once, each slot and the parameter written once."""
+    program = planned.program
+    reads = names_read(line.value for line in planned.update)
+    written = [name for name in program.outputs if name in program.arrays or name == "w"]
+    loads = [name for name in program.arrays if name in reads]
+    arrays = [name for name in program.arrays if name in loads or name in written]
+    return "\n".join(
+        [
+            "@numba.njit(cache=True, **jit)",
+            "def update(first, last, address, tensor_of, start_of, count_of, k, q):",
+            *_indent(1, _unpack_step(planned, reads)),
+            "    for b in range(first, last):",
+            *_indent(2, ["i = tensor_of[b]", *_unpack_tensor(planned, reads)]),
+            *_indent(2, [_view(program, name, dtype) for name in arrays]),
+            "        for e in range(count_of[b]):",
+            *_indent(3, [f"{name} = {name}_[e]" for name in loads]),
+            *_indent(3, _lines(planned.update)),
+            *_indent(3, [f"{name}_[e] = {name}" for name in written]),
+            "",
+        ]
+    )
+
+
+def _unpack_step(planned: Plan, reads: set[str]) -> list[str]:
+    meaning = {line.target: source_of(line.value) for line in planned.step}
+    lines = []
+    for n, name in enumerate(planned.coefficients):
+        if name in reads:
+            lines.append(f"{name} = k[{n}]" + (f"  # {meaning[name]}" if name in meaning else ""))
+    return lines
+
+
+def _unpack_tensor(planned: Plan, reads: set[str]) -> list[str]:
+    meaning = {line.target: source_of(line.value) for stage in planned.stages for line in stage.lines}
+    return [
+        f"{name} = q[{n}, i]  # {meaning[name]}" for n, name in enumerate(planned.tensor_coefficients) if name in reads
+    ]
+
+
+def _view(program: Program, name: str, dtype: str) -> str:
+    start = f"address[{program.arrays.index(name)}, i] + {np.dtype(dtype).itemsize} * start_of[b]"
+    return f"{name}_ = at({start}, count_of[b], np.{dtype})"
+
+
+def _lanes(reduction: Reduction) -> str:
+    return f"lanes_{reduction.name}"
+
+
+def _lines(lines: Iterable[Line]) -> list[str]:
+    return [f"{line.target} = {_code(line.value)}" for line in lines]
+
+
+def _code(value: ast.expr) -> str:
+    """An expression in the kernel's namespace: sqrt is np.sqrt, ndim(w) a table."""
+
+    def visit(node: ast.expr) -> ast.expr | None:
+        if not isinstance(node, ast.Call):
+            return None
+        name = source_of(node.func)
+        if name == "ndim":
+            return ast.parse("ndim_of[i]", mode="eval").body
+        return ast.Call(ast.parse(f"np.{name}", mode="eval").body, [rewrite(a, visit) for a in node.args], [])
+
+    return source_of(rewrite(value, visit))
+
+
+def _indent(depth: int, lines: Iterable[str]) -> list[str]:
+    return [" " * 4 * depth + line for line in lines]
+
+
+def outcomes(program: Program) -> Iterable[tuple[bool, ...]]:
+    """Every outcome of the program's tests on the step."""
+    return itertools.product((True, False), repeat=len(tests(program)))

@@ -1,0 +1,125 @@
+"""The reference engine: the specialised source, run by NumPy as it stands. Its result is the definition."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from refopt.engines.dtypes import PARAMETER_DTYPES, compute_dtype, refuse_dtype
+from refopt.spec.backend import Slots
+from refopt.spec.errors import Unsupported
+from refopt.spec.functions import Scalar
+from refopt.spec.hyper import Hyper
+from refopt.spec.program import Program
+
+
+class NumpyEngine:
+    """Runs rules on NumPy arrays (and, through `ml_dtypes`, on bfloat16 ones)."""
+
+    name = "numpy"
+    in_place = True
+
+    def version(self) -> str:
+        return f"numpy {np.__version__}"
+
+    def devices(self) -> tuple[str, ...]:
+        return ("cpu",)
+
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, np.ndarray | np.generic)
+
+    def supports(self, hyper: Hyper, dtype: str, device: str | None = None) -> str | None:
+        if device not in (None, "cpu"):
+            return f"{self.name} runs on cpu only; got device {device!r}; leave it out, or choose the jax or torch backend"
+        return refuse_dtype(dtype)
+
+    def adopt(self, array: Any, device: str | None = None) -> np.ndarray:
+        if not isinstance(array, np.ndarray | np.generic):
+            raise Unsupported(
+                f"{self.name}: expected a NumPy array, got {type(array).__module__}.{type(array).__name__}; "
+                f"convert it with np.asarray, or leave backend= out to run where the array lives"
+            )
+        return np.asarray(array)
+
+    def to_numpy(self, array: np.ndarray) -> np.ndarray:
+        return array
+
+    def init(self, hyper: Hyper, params: Sequence[np.ndarray]) -> Slots:
+        slots: Slots = {}
+        for slot in hyper.program.slots:
+            if slot.clock == "step":
+                slots[slot.name] = float(slot.init)
+            elif slot.init == "params":
+                slots[slot.name] = [p.astype(compute_dtype(p.dtype), order="C") for p in params]
+            else:
+                start = 0.0 if slot.init == "zeros" else slot.init
+                slots[slot.name] = [np.full(p.shape, start, compute_dtype(p.dtype)) for p in params]
+        return slots
+
+    def update(
+        self,
+        hyper: Hyper,
+        t: int,
+        params: Sequence[np.ndarray],
+        grads: Sequence[np.ndarray] | None,
+        slots: Slots,
+        *,
+        in_place: bool,
+    ) -> tuple[list[np.ndarray], Slots]:
+        program = hyper.program
+        numbers = {slot.name: slots[slot.name] for slot in program.numbers}
+        rows = [slots[slot.name] for slot in program.slots if slot.clock == "element"]
+        names = [slot.name for slot in program.slots if slot.clock == "element"]
+        new: dict[str, Any] = {**numbers, **{name: [] for name in names}}
+        new_params: list[np.ndarray] = []
+        for i, w in enumerate(params):
+            arrays = {"w": w, **({"g": grads[i]} if grads is not None else {})}
+            arrays |= {name: row[i] for name, row in zip(names, rows, strict=True)}
+            result = run(program, hyper.values, t, arrays, numbers)
+            new_params.append(result.get("w", w).astype(w.dtype, copy=False))
+            for name in names:
+                new[name].append(result[name])
+            new |= {name: float(result[name]) for name in numbers}
+        if in_place:
+            for old, fresh in [*zip(params, new_params, strict=True),
+                               *(pair for n in names for pair in zip(slots[n], new[n], strict=True))]:  # fmt: skip
+                if old is not fresh:
+                    np.copyto(old, fresh)
+            return list(params), {**slots, **{name: new[name] for name in numbers}}
+        return new_params, new
+
+    def average(self, hyper: Hyper, t: int, params: Sequence[np.ndarray], slots: Slots) -> list[np.ndarray]:
+        program = hyper.program.evaluate
+        if program is None:
+            raise Unsupported(f"{hyper.rule.name}: there is no average to evaluate with; only ema has one")
+        averages = []
+        for i, w in enumerate(params):
+            arrays = {slot.name: slots[slot.name][i] for slot in program.slots if slot.clock == "element"}
+            averages.append(run(program, hyper.values, t, arrays, {})["a"].astype(w.dtype))
+        return averages
+
+
+def run(
+    program: Program, values: Mapping[str, float], t: int, arrays: Mapping[str, np.ndarray], numbers: Mapping[str, float]
+) -> dict[str, Any]:
+    """One call of the specialised source for one tensor: its outputs by name, arrays in the compute dtype."""
+    dtype = compute_dtype(next(iter(arrays.values())).dtype)
+    given = {name: np.asarray(arrays[name]).astype(dtype, copy=False) for name in program.arrays}
+    given |= {name: Scalar(number) for name, number in numbers.items()}
+    with np.errstate(all="ignore"):
+        outputs = program.function(**given, t=Scalar(t), **{name: Scalar(values[name]) for name in program.hypers})
+    if len(program.outputs) == 1:
+        outputs = (outputs,)
+    outputs = [value.copy() if any(value is array for array in given.values()) else value for value in outputs]
+    step = {slot.name for slot in program.numbers}
+    return {
+        name: float(value) if name in step else np.asarray(value, dtype)
+        for name, value in zip(program.outputs, outputs, strict=True)
+    }
+
+
+BACKEND = NumpyEngine()
+
+__all__ = ["BACKEND", "PARAMETER_DTYPES", "NumpyEngine", "run"]

@@ -1,0 +1,59 @@
+"""What a backend is: an object with a handful of methods, which runs rules on its own arrays.
+
+The numpy and numba engines run the reference's own source; jax and torch are independent ports; a third party's is
+found through the entry-point group `refopt.backends`. `docs/backends.md` shows how to write one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+
+from refopt.spec.hyper import Hyper
+
+Array: TypeAlias = Any  # an array of the backend's own type
+Slots: TypeAlias = dict[str, Any]  # slot name -> list of arrays (one per parameter), or one float (clock "step")
+
+
+class Backend(Protocol):
+    """Runs every rule on lists of arrays (the leaves of the caller's tree)."""
+
+    name: str
+    in_place: bool  # whether its arrays can be changed in place
+
+    def version(self) -> str:
+        """The version of the library underneath, e.g. "torch 2.13.0"."""
+
+    def devices(self) -> tuple[str, ...]:
+        """The devices it can run on now, the default first, e.g. ("cpu", "cuda:0")."""
+
+    def owns(self, array: Any) -> bool:
+        """Whether this is an array of the backend's own type (it decides the selection by array type)."""
+
+    def supports(self, hyper: Hyper, dtype: str, device: str | None = None) -> str | None:
+        """None if it can run this rule on parameters of this dtype there, else the reason and the remedy."""
+
+    def adopt(self, array: Any, device: str | None = None) -> Array:
+        """The backend's array for one of its own or a NumPy array, dtype unchanged; shares memory where it can.
+
+        Raises Unsupported for anything else: no silent conversion.
+        """
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        """The values as a NumPy array of the same dtype (bfloat16 is ml_dtypes.bfloat16)."""
+
+    def init(self, hyper: Hyper, params: Sequence[Array]) -> Slots:
+        """The slots before the first step. float16 and bfloat16 parameters have float32 slots."""
+
+    def update(
+        self, hyper: Hyper, t: int, params: Sequence[Array], grads: Sequence[Array] | None, slots: Slots, *, in_place: bool
+    ) -> tuple[list[Array], Slots]:
+        """Step number `t` (from 1). With `in_place`, params and slots may be overwritten; without, nothing is.
+
+        `grads` is None for rules that read no gradient (ema), which leave the parameters as they are.
+        """
+
+    def average(self, hyper: Hyper, t: int, params: Sequence[Array], slots: Slots) -> list[Array]:
+        """What to evaluate with after `t` steps, in the parameters' dtypes (rules with an `evaluate` only)."""
