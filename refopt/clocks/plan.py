@@ -57,6 +57,7 @@ class Plan:
     update: tuple[Line, ...]
 
 
+@lru_cache(maxsize=None)
 def tests(program: Program) -> tuple[ast.expr, ...]:
     """The conditions on the step that choose between element expressions; the host decides them."""
     found: dict[str, ast.expr] = {}

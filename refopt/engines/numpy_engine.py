@@ -90,6 +90,10 @@ class NumpyEngine:
             return list(params), {**slots, **{name: new[name] for name in numbers}}
         return new_params, new
 
+    def assign(self, params: Sequence[np.ndarray], values: Sequence[np.ndarray]) -> None:
+        for w, value in zip(params, values, strict=True):
+            np.copyto(w, value)
+
     def average(self, hyper: Hyper, t: int, params: Sequence[np.ndarray], slots: Slots) -> list[np.ndarray]:
         program = hyper.program.evaluate
         if program is None:

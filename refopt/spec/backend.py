@@ -55,5 +55,8 @@ class Backend(Protocol):
         `grads` is None for rules that read no gradient (ema), which leave the parameters as they are.
         """
 
+    def assign(self, params: Sequence[Array], values: Sequence[Array]) -> None:
+        """Write values into parameters in place. Only called where `in_place` is true."""
+
     def average(self, hyper: Hyper, t: int, params: Sequence[Array], slots: Slots) -> list[Array]:
         """What to evaluate with after `t` steps, in the parameters' dtypes (rules with an `evaluate` only)."""

@@ -1,0 +1,79 @@
+"""The exponential moving average of parameters, after objax."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from refopt.running.leaves import check_writable, flatten_grads
+from refopt.running.optimizers import Optimizer
+from refopt.spec.errors import RefoptError, Unsupported
+
+Result = TypeVar("Result")
+
+
+class ExponentialMovingAverage(Optimizer):
+    """`m = mu*m + (1 - mu)*w`, and what to evaluate with in place of w.
+
+    `debias=False` evaluates with m. `debias=True` divides the start at zero out, as the dialect does: by
+    `1 - (1 - eps)*mu**t` for objax, and wherever an eps is given; by `1 - mu**t` for paper and optax. The axis's own
+    choices ("none", "standard", "objax") can be given in its place.
+
+    To evaluate a whole model with its averages (objax's ExponentialMovingAverageModule), wrap the call:
+    `evaluate = ema.replace_vars(model)`.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        momentum: float | None = None,
+        debias: bool | str = False,
+        eps: float | None = None,
+        *,
+        dialect: str | None = None,
+        **options: Any,
+    ) -> None:
+        if debias is False:
+            debias, eps = "none", None
+        elif debias is True:
+            debias = "objax" if dialect == "objax" or eps is not None else "standard"
+        super().__init__("ema", params, dialect=dialect, momentum=momentum, debias=debias, eps=eps, **options)
+
+    def __call__(self, params: Any = None) -> None:  # type: ignore[override]  # an average takes no gradient
+        """Average in the parameters: those given, or the arrays that this was made with, as they are now."""
+        if params is not None:
+            arrays = flatten_grads(params, self._leaves)
+            self._arrays = [self.backend.adopt(array) for array in arrays]
+        elif not self.backend.in_place:
+            raise RefoptError(f"{self.backend.name} arrays do not change in place; pass the new parameters: ema(params)")
+        _, self._slots = self.backend.update(
+            self.hyper, self.step + 1, self._arrays, None, self._slots, in_place=self.backend.in_place
+        )
+        self.step += 1
+
+    def refs_and_values(self) -> tuple[Any, Any]:
+        """The parameters, and the averages to evaluate with in the same tree."""
+        values = self.backend.average(self.hyper, self.step, self._arrays, self._slots)
+        return self.params, self._leaves.tree(values)
+
+    def replace_vars(self, f: Callable[..., Result]) -> Callable[..., Result]:
+        """A function that runs `f` with the averages in the parameters' place, and restores them even if `f` raises."""
+        if not self.backend.in_place:
+            raise Unsupported(
+                f"{self.backend.name} arrays cannot be replaced in place; call f with ema.refs_and_values()[1] instead"
+            )
+        check_writable(self._leaves)
+
+        @functools.wraps(f)
+        def with_averages(*args: Any, **kwargs: Any) -> Result:
+            averages = self.backend.average(self.hyper, self.step, self._arrays, self._slots)
+            saved = copy.deepcopy(self._arrays)
+            try:
+                self.backend.assign(self._arrays, averages)
+                return f(*args, **kwargs)
+            finally:
+                self.backend.assign(self._arrays, saved)
+
+        return with_averages

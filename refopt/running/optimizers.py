@@ -1,0 +1,144 @@
+"""The optimizers, after objax: `opt = Adam(params)`, then `opt(lr, grads)`.
+
+NumPy arrays and torch tensors are updated in place; JAX arrays cannot be, so read `opt.params`. A keyword that is not
+given comes from the dialect (`paper` if None). `dialect`, `backend`, `device` and every axis go by keyword:
+
+    opt = refopt.Momentum(params, momentum=0.9, nesterov=True, dialect="keras", backend="numba")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from refopt.rules import get_rule
+from refopt.running import saving
+from refopt.running.leaves import adopt, check_writable, choose, flatten, flatten_grads
+from refopt.spec.hyper import Hyper
+
+
+class Optimizer:
+    """Any rule on one tree of parameters. The named optimizers below give it objax's signatures."""
+
+    def __init__(
+        self,
+        rule: str,
+        params: Any,
+        *,
+        dialect: str | None = None,
+        backend: str | None = None,
+        device: str | None = None,
+        **options: Any,
+    ) -> None:
+        self.hyper: Hyper = get_rule(rule).hyper(dialect, **{k: v for k, v in options.items() if v is not None})
+        self._leaves = flatten(params)
+        self.backend = choose(backend, self._leaves.arrays)
+        if self.backend.in_place and self.hyper.program.writes_parameter:
+            check_writable(self._leaves)
+        self._arrays = adopt(self.backend, self.hyper, self._leaves, device)
+        self._slots = self.backend.init(self.hyper, self._arrays)
+        self.step = 0
+
+    @property
+    def params(self) -> Any:
+        """The parameters as they are now, in the tree that was given."""
+        return self._leaves.tree(self._arrays)
+
+    @property
+    def slots(self) -> Mapping[str, Any]:
+        """The state: slot name -> a tree as the parameters, or one float."""
+        return {k: v if isinstance(v, float) else self._leaves.tree(v) for k, v in self._slots.items()}
+
+    def _advance(self, hyper: Hyper, grads: Any) -> None:
+        """One step. Everything is checked before anything is written."""
+        given = flatten_grads(grads, self._leaves)
+        if not all(map(self.backend.owns, given)):
+            given = [self.backend.adopt(g) for g in given]
+        self._arrays, self._slots = self.backend.update(
+            hyper, self.step + 1, self._arrays, given, self._slots, in_place=self.backend.in_place
+        )
+        self.step += 1
+
+    def __call__(self, lr: float, grads: Any, **overrides: float | None) -> None:
+        """One step with learning rate `lr`. Overrides hold for this step only."""
+        self._advance(self.hyper.replace(lr=lr, **{k: v for k, v in overrides.items() if v is not None}), grads)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The state as plain NumPy arrays by name; `load_state_dict` takes it back, on this backend or another."""
+        return saving.export(self.hyper, self.step, self._slots, self._leaves.names, self.backend)
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Restore what `state_dict` returned. Raises RefoptError, changing nothing, if it belongs elsewhere."""
+        shapes = [tuple(array.shape) for array in self._arrays]
+        step, slots = saving.restore(self.hyper, state, self._leaves.names, shapes, self.backend, self._slots)
+        self.step, self._slots = step, slots
+
+    def save(self, path: str | Path) -> None:
+        """Write the state to a `.npz` or `.safetensors` file."""
+        saving.write(path, self.state_dict())
+
+    def load(self, path: str | Path) -> None:
+        """Restore the state from a file that `save` wrote."""
+        self.load_state_dict(saving.read(path))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.hyper!r}, backend={self.backend.name!r}, step={self.step})"
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, `w = w - lr*g` (Robbins & Monro 1951)."""
+
+    def __init__(self, params: Any, **options: Any) -> None:
+        super().__init__("sgd", params, **options)
+
+
+class Momentum(Optimizer):
+    """Momentum, `u = mu*u + g; w = w - lr*u`, heavy ball or Nesterov (Polyak 1964; Bengio et al. 2012, eq. 7)."""
+
+    def __init__(self, params: Any, momentum: float | None = None, nesterov: bool | str | None = None, **options: Any):
+        super().__init__("momentum", params, momentum=momentum, nesterov=nesterov, **options)
+
+    def __call__(self, lr: float, grads: Any, momentum: float | None = None, **overrides: float | None) -> None:
+        super().__call__(lr, grads, momentum=momentum, **overrides)
+
+
+class Adam(Optimizer):
+    """Adam, `w = w - lr * m_hat / (sqrt(v_hat) + eps)` (Kingma & Ba 2015, Algorithm 1)."""
+
+    def __init__(
+        self,
+        params: Any,
+        beta1: float | None = None,
+        beta2: float | None = None,
+        eps: float | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__("adam", params, beta1=beta1, beta2=beta2, eps=eps, **options)
+
+    def __call__(
+        self, lr: float, grads: Any, beta1: float | None = None, beta2: float | None = None, **overrides: float | None
+    ) -> None:
+        super().__call__(lr, grads, beta1=beta1, beta2=beta2, **overrides)
+
+
+class LARS(Optimizer):
+    """LARS: the rate of each tensor follows |w| / |g| (You et al. 2017, Algorithm 1).
+
+    The paper's ratio has no eps; giving one adds it to the denominator (`eps_at="denominator"`), as objax does.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        momentum: float | None = None,
+        weight_decay: float | None = None,
+        tc: float | None = None,
+        eps: float | None = None,
+        **options: Any,
+    ) -> None:
+        if eps is not None:
+            options.setdefault("eps_at", "denominator")
+        super().__init__("lars", params, momentum=momentum, weight_decay=weight_decay, tc=tc, eps=eps, **options)

@@ -1,0 +1,112 @@
+"""The pure layer: `init`, `update` and `average` over any tree. Nothing that is passed in is modified."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from refopt.rules import get_rule
+from refopt.running.leaves import adopt, choose, flatten, flatten_grads
+from refopt.spec.declare import Rule
+from refopt.spec.errors import RefoptError
+from refopt.spec.hyper import Hyper
+
+
+@dataclass(frozen=True)
+class State:
+    """How far an optimizer is: the number of steps taken, and its slots.
+
+    `slots` maps a slot's name to one array per leaf of the parameters, in their order, or to one float.
+    """
+
+    step: int
+    slots: Mapping[str, Any]
+
+
+def init(
+    rule: str | Rule, params: Any, hyper: Hyper | None = None, *, backend: str | None = None, **options: Any
+) -> State:
+    """The state before the first step.
+
+    Args:
+        rule: a rule or its name.
+        params: any tree of arrays.
+        hyper: `rule.hyper(...)`; or give what it takes (dialect, axis choices, numbers) by keyword.
+        backend: which backend to run on; see `refopt.use` for what decides if None.
+
+    Raises:
+        RefoptError: an unknown name, or parameters that cannot be optimised; the message says what to do.
+    """
+    hyper = resolve(rule, hyper, options)
+    leaves = flatten(params)
+    chosen = choose(backend, leaves.arrays)
+    return State(0, chosen.init(hyper, adopt(chosen, hyper, leaves)))
+
+
+def update(
+    rule: str | Rule,
+    params: Any,
+    grads: Any,
+    state: State,
+    hyper: Hyper | None = None,
+    *,
+    backend: str | None = None,
+    **options: Any,
+) -> tuple[Any, State]:
+    """One step: the new parameters (same tree) and the new state.
+
+    `grads` has the tree, shapes and dtypes of `params`; it is None for rules that read no gradient (ema). Keywords
+    change single numbers of `hyper` for this step, such as `lr=0.1`.
+    """
+    hyper = resolve(rule, hyper, options)
+    leaves = flatten(params)
+    check_state(hyper, state, len(leaves.arrays))
+    given = None
+    if hyper.program.reads_gradient:
+        given = flatten_grads(grads, leaves)
+    elif grads is not None:
+        raise RefoptError(f"{hyper.rule.name} reads no gradient; pass None for grads")
+    chosen = choose(backend, leaves.arrays)
+    arrays = adopt(chosen, hyper, leaves)
+    given = None if given is None else [chosen.adopt(g) for g in given]
+    new, slots = chosen.update(hyper, state.step + 1, arrays, given, dict(state.slots), in_place=False)
+    return leaves.tree(new), State(state.step + 1, slots)
+
+
+def average(
+    rule: str | Rule, params: Any, state: State, hyper: Hyper | None = None, *, backend: str | None = None, **options: Any
+) -> Any:
+    """What to evaluate with (rules with an average): a tree as `params`."""
+    hyper = resolve(rule, hyper, options)
+    leaves = flatten(params)
+    check_state(hyper, state, len(leaves.arrays))
+    chosen = choose(backend, leaves.arrays)
+    arrays = adopt(chosen, hyper, leaves)
+    return leaves.tree(chosen.average(hyper, state.step, arrays, dict(state.slots)))
+
+
+def resolve(rule: str | Rule, hyper: Hyper | None, options: Mapping[str, Any]) -> Hyper:
+    """The hyper-parameters of a call."""
+    rule = get_rule(rule)
+    if hyper is None:
+        return rule.hyper(**options)
+    if hyper.rule is not rule:
+        raise RefoptError(f"hyper belongs to {hyper.rule.name}, not to {rule.name}; make it with {rule.name}'s rule.hyper()")
+    return hyper.replace(**options) if options else hyper
+
+
+def check_state(hyper: Hyper, state: State, count: int) -> None:
+    """The state must hold the slots that these axes need, for that many parameters."""
+    needed = [slot.name for slot in hyper.program.slots]
+    if sorted(needed) != sorted(state.slots):
+        raise RefoptError(
+            f"{hyper.rule.name}: with {hyper!r} the state has the slots {needed}; got {sorted(state.slots)}; "
+            f"make it with refopt.init and the same axes"
+        )
+    for slot in hyper.program.slots:
+        if slot.clock == "element" and len(state.slots[slot.name]) != count:
+            raise RefoptError(
+                f"{hyper.rule.name}: slot {slot.name!r} holds {len(state.slots[slot.name])} arrays for {count} parameters; "
+                f"make the state with refopt.init for these parameters"
+            )
