@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from refopt.explain import explain, show
+    from refopt.explaining import explain, show
     from refopt.rules import RULES, get_rule
     from refopt.running.average import ExponentialMovingAverage
     from refopt.running.optimizers import LARS, SGD, Adam, Momentum
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "refopt.explain": ("explain", "show"),
+    "refopt.explaining": ("explain", "show"),
     "refopt.rules": ("RULES", "get_rule"),
     "refopt.running.average": ("ExponentialMovingAverage",),
     "refopt.running.optimizers": ("LARS", "SGD", "Adam", "Momentum"),

@@ -58,8 +58,8 @@ ADAM = Rule(
                    (within("c1", t="t + 1"), within("c2", t="t + 1")), only_with={"power": ("power",)}),
         )),
         Axis("bias", "which moments are corrected for their start at zero", (
-            Choice("both", "both", "Kingma & Ba, section 3"),
-            Choice("none", "neither", "BERT's Adam", (line("c1 = 1"), line("c2 = 1"))),
+            Choice("both", "both moments", "Kingma & Ba, section 3"),
+            Choice("none", "neither moment", "BERT's Adam", (line("c1 = 1"), line("c2 = 1"))),
             Choice("m_only", "the first moment only", "", (line("c2 = 1"),)),
             Choice("v_only", "the second moment only", "", (line("c1 = 1"),)),
         )),
@@ -75,7 +75,7 @@ ADAM = Rule(
                    (line("d = sqrt(v_hat + eps_root) + eps"),)),
         )),
         Axis("amsgrad", "whether the second moment may shrink", (
-            Choice("no", "it may", "Kingma & Ba, Algorithm 1"),
+            Choice("no", "the second moment may shrink", "Kingma & Ba, Algorithm 1"),
             Choice("raw", "its largest value so far is corrected and used", "Reddi et al. 2018; torch, Keras",
                    (after("v", "v_max = maximum(v_max, v)"), within("v_hat", v="v_max")), (V_MAX,)),
             Choice("corrected", "the largest corrected value so far is used", "optax.amsgrad",
@@ -86,7 +86,8 @@ ADAM = Rule(
         Dialect("paper", "Kingma & Ba 2015, Algorithm 1", {}, {"lr": 0.001, "eps": 1e-8}),
         Dialect("objax", "objax.optimizer.Adam, the code", {"eps_at": "inside_raw"}, {"eps": 1e-8}),
         Dialect("torch", "torch.optim.Adam", {"decay": "l2"}, {"eps": 1e-8}),
-        Dialect("optax", "optax.adam, optax.adamw", {"decay": "decoupled"}, {"eps": 1e-8}),
+        Dialect("adamw", "torch.optim.AdamW, optax.adamw", {"decay": "decoupled"}, {"eps": 1e-8, "wd": 0.01}),
+        Dialect("optax", "optax.adam", {}, {"eps": 1e-8}),
         Dialect("keras", "keras.optimizers.Adam", {"eps_at": "outside_raw", "decay": "decoupled"}, {"eps": 1e-7}),
     ),
     references=(

@@ -28,14 +28,14 @@ EMA = Rule(
     slots=(Slot("m", "m", "running average"),),
     axes=(
         Axis("init", "what the average starts from", (
-            Choice("zeros", "zero", "Kingma & Ba 2015, section 3; objax, optax.ema"),
+            Choice("zeros", "the average starts at zero", "Kingma & Ba 2015, section 3; objax, optax.ema"),
             Choice("params", "the parameters as they are when it is made", "timm's ModelEma",
                    slots=(Slot("m", "m", "running average", "params"),)),
             Choice("first_update", "the parameters as they are at its first update",
                    "torch.optim.swa_utils.AveragedModel, Keras use_ema", (line("m = w if t == 1 else ..."),)),
         )),
         Axis("decay_schedule", "how the decay depends on the step", (
-            Choice("constant", "not at all"),
+            Choice("constant", "the decay is constant"),
             Choice("warmup_0", "at most (1 + n)/(10 + n), n counted from 0", "tf.train.ExponentialMovingAverage",
                    (before("m", "mu = minimum(mu, t / (9 + t))"),)),
             Choice("warmup_1", "at most (1 + n)/(10 + n), n counted from 1", "timm's ModelEma with warm-up",
@@ -46,7 +46,7 @@ EMA = Rule(
                    (before("m", "mu = 1 - 1 / t"),)),
         )),
         Axis("debias", "whether the start at zero is divided out", (
-            Choice("none", "it is not"),
+            Choice("none", "the average is used as it is"),
             Choice("standard", "by 1 - mu**t", "Kingma & Ba 2015, section 3; optax.ema", (line("a = m / (1 - mu**t)"),)),
             Choice("objax", "by 1 - (1 - eps)*mu**t, which is never zero", "objax.optimizer.ExponentialMovingAverage",
                    (line("a = m / (1 - (1 - eps) * mu**t)"),)),

@@ -39,11 +39,11 @@ LARS = Rule(
                    (line("g_norm = norm(p)"), line("d = g_norm"))),
         )),
         Axis("eps_at", "whether the division is guarded", (
-            Choice("none", "it is not", "You et al. 2017, Algorithm 1"),
+            Choice("none", "the division is not guarded", "You et al. 2017, Algorithm 1"),
             Choice("denominator", "epsilon is added to the denominator", "objax, optax", (line("d = ... + eps"),)),
         )),
         Axis("clip", "whether the rate of a tensor may exceed the learning rate", (
-            Choice("no", "it may", "You et al. 2017"),
+            Choice("no", "the trust ratio is used as it is", "You et al. 2017"),
             Choice("min", "the trust ratio is cut at the learning rate", "apex.LARC with clip",
                    (line("ratio = minimum(... / lr, 1)"),)),
         )),
@@ -58,14 +58,14 @@ LARS = Rule(
                    (line("trust = 1 if d == 0 else ratio"),)),
         )),
         Axis("when", "which tensors are scaled", (
-            Choice("always", "all", "You et al. 2017"),
-            Choice("decay", "all, if there is weight decay", "timm's Lars", (line("trust = 1 if wd == 0 else ..."),)),
-            Choice("matrices", "those of two or more dimensions", "the usual exclusion of biases and norms",
+            Choice("always", "every tensor", "You et al. 2017"),
+            Choice("decay", "every tensor, if there is weight decay", "timm's Lars", (line("trust = 1 if wd == 0 else ..."),)),
+            Choice("matrices", "tensors of two or more dimensions", "the usual exclusion of biases and norms",
                    (line("trust = 1 if ndim(w) < 2 else ..."),)),
         )),
         Axis("trust_of", "whose norm the trust ratio is made from", (
-            Choice("gradient", "the gradient's", "You et al. 2017, Algorithm 1"),
-            Choice("velocity", "the velocity's, which is scaled as a whole", "",
+            Choice("gradient", "the norm of the gradient", "You et al. 2017, Algorithm 1"),
+            Choice("velocity", "the norm of the velocity, which is scaled as a whole", "",
                    (drop("h"), drop("u"), before("w_norm", "h = lr * p", "u = mu * u + h"),
                     within("g_norm", g="u", p="u"), line("w = w - trust * u"))),
         )),

@@ -24,11 +24,11 @@ MOMENTUM = Rule(
     axes=(
         decay_axis(l2=before("u", "g = g + wd * w")),
         Axis("gradient_scale", "what the gradient is scaled by on its way into the velocity", (
-            Choice("one", "nothing", "Polyak 1964"),
-            Choice("dampening", "one minus the dampening", "torch.optim.SGD",
+            Choice("one", "the gradient enters as it is", "Polyak 1964"),
+            Choice("dampening", "the gradient is scaled by one minus the dampening", "torch.optim.SGD",
                    (line("u = mu * u + (1 - dampening) * g"),)),
-            Choice("ema", "one minus the momentum: the velocity is an average of gradients",
-                   "optax.trace's sibling optax.ema", (line("u = mu * u + (1 - mu) * g"),)),
+            Choice("ema", "by one minus the momentum: the velocity is an average of gradients",
+                   "optax.ema of gradients", (line("u = mu * u + (1 - mu) * g"),)),
         )),
         Axis("lr_at", "where the learning rate acts", (
             Choice("outside", "on the velocity: a new rate acts on all past gradients at once", "Goh 2017; torch, optax"),

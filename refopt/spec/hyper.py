@@ -30,7 +30,7 @@ class Hyper:
     @property
     def read(self) -> tuple[str, ...]:
         """The hyper-parameters that the specialised source reads, in the rule's order."""
-        return _read(self.rule, self.axes)
+        return reads(self.rule, self.axes)
 
     def replace(self, **options: Any) -> Hyper:
         """The same conventions and numbers but for those given."""
@@ -67,9 +67,9 @@ def _build(rule: Rule, dialect: str, axes: dict[str, str], values: dict[str, flo
         given[parameter.name] = parameter.check(rule.name, value)
     if problem := conflict(rule, axes):
         raise RefoptError(problem)
-    reads = _read(rule, axes)
+    read = reads(rule, axes)
     for name, value in given.items():
-        if name not in reads and value != values[name]:
+        if name not in read and value != values[name]:
             raise RefoptError(_unread(rule, name, axes))
     return Hyper(rule, dialect, MappingProxyType(axes), MappingProxyType({**values, **given}))
 
@@ -92,7 +92,8 @@ def conflict(rule: Rule, axes: Mapping[str, str]) -> str | None:
     return None
 
 
-def _read(rule: Rule, axes: Mapping[str, str]) -> tuple[str, ...]:
+def reads(rule: Rule, axes: Mapping[str, str]) -> tuple[str, ...]:
+    """The hyper-parameters that the rule reads under these axes, in its order."""
     source = program(rule, axes)
     names = {*source.hypers, *(source.evaluate.hypers if source.evaluate else ())}
     return tuple(p.name for p in rule.hyper_parameters if p.name in names)
@@ -105,7 +106,7 @@ def _unread(rule: Rule, name: str, axes: Mapping[str, str]) -> str:
         for axis in rule.axes
         for choice in axis.choices
         if not conflict(rule, {**axes, axis.name: choice})
-        and name in _read(rule, {**axes, axis.name: choice})
+        and name in reads(rule, {**axes, axis.name: choice})
     ]
     chosen = ", ".join(f"{k}={v!r}" for k, v in axes.items())
     hint = f"; choose {' or '.join(remedies)}, or leave {name} out" if remedies else f"; leave {name} out"

@@ -1,0 +1,170 @@
+"""The `refopt` command. Every sub-command is a few lines over the library."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import Enum
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from refopt.spec.errors import RefoptError
+
+app = typer.Typer(
+    help="The executable specification of optimizers.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+RuleName = Annotated[str, typer.Argument(help="A rule, e.g. adam; `refopt list` shows all.")]
+DialectName = Annotated[str | None, typer.Option(help="A dialect of the rule, e.g. torch; the paper's if not given.")]
+Options = Annotated[
+    list[str] | None, typer.Option("--hyper", "-H", metavar="NAME=VALUE", help="A number, an axis choice, or an argument.")
+]
+
+
+class Format(str, Enum):
+    """How `show` prints a rule."""
+
+    text = "text"
+    latex = "latex"
+    json = "json"
+    markdown = "markdown"
+
+
+def parse(options: list[str] | None) -> dict[str, Any]:
+    """`["momentum=0.9", "nesterov=true"]` as `{"momentum": 0.9, "nesterov": True}`."""
+    values: dict[str, Any] = {}
+    for option in options or []:
+        name, equals, value = option.partition("=")
+        if not equals or not name:
+            raise RefoptError(f"-H takes NAME=VALUE, e.g. -H lr=0.1; got {option!r}")
+        if name in values:
+            raise RefoptError(f"-H {name} was given twice; give it once")
+        try:
+            values[name] = json.loads(value.lower() if value in ("True", "False") else value)
+        except json.JSONDecodeError:
+            values[name] = value
+    return values
+
+
+@app.command("list")
+def list_rules() -> None:
+    """The rules, their dialects and axes."""
+    _print(import_module("refopt.explaining").list_rules())
+
+
+@app.command()
+def show(
+    rule: RuleName,
+    dialect: DialectName = None,
+    hyper: Options = None,
+    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.text,  # noqa: A002  # the option's name
+) -> None:
+    """A rule's source, equations, hyper-parameters, axes and references."""
+    print(import_module("refopt.explaining").show(rule, dialect=dialect, format=format.value, **parse(hyper)))
+
+
+@app.command()
+def explain(
+    rule: RuleName,
+    steps: Annotated[int, typer.Option(min=1, help="How many steps.")] = 3,
+    dialect: DialectName = None,
+    hyper: Options = None,
+    dtype: Annotated[str, typer.Option(help="float64, float32, float16 or bfloat16.")] = "float64",
+    coordinate: Annotated[int, typer.Option(help="Which element to follow.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Each line of a rule as symbols, with the numbers in it, and its value."""
+    explained = import_module("refopt.explaining").explain(
+        rule, dialect=dialect, steps=steps, dtype=dtype, coordinate=coordinate, **parse(hyper)
+    )
+    if as_json:
+        print(explained.json())
+    else:
+        _print(explained.render())
+
+
+@app.command()
+def verify(
+    target: Annotated[str, typer.Argument(help="module:name or file.py:name, e.g. torch.optim:Adam.")],
+    rule: Annotated[str | None, typer.Option(help="The rule to look in; all if not given.")] = None,
+    hyper: Options = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Name the rule and the conventions that an implementation follows, and prove it.
+
+    Exit status: 0 conforms, 1 deviates, 2 cannot be run.
+    """
+    verdict = import_module("refopt.verifying").verify(target, rule=rule, **parse(hyper))
+    if as_json:
+        print(json.dumps(_finite(verdict.as_dict()), indent=2, ensure_ascii=False))
+    else:
+        _print(import_module("refopt.verifying.report").render(verdict))
+    raise typer.Exit(verdict.exit_status)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def conform(
+    context: typer.Context,
+    backend: Annotated[str, typer.Argument(help="numpy, numba, jax, torch, a third party's, or module:ATTRIBUTE.")],
+    device: Annotated[str | None, typer.Option(help="Where to run, e.g. cuda; the backend's default if not given.")] = None,
+) -> None:
+    """Run the shared conformance suite against a backend. Further arguments go to pytest."""
+    try:
+        suite = import_module("refopt_conformance")
+        import_module("pytest")
+    except ImportError as error:
+        raise RefoptError(f"the suite needs pytest ({error}); install it with: pip install 'refopt[conform]'") from error
+    raise typer.Exit(suite.main(backend, device=device, arguments=context.args))
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
+    """What is installed, on which devices, what is chosen and why, and what is broken."""
+    found = import_module("refopt.selection.doctor").report()
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    table = Table("backend", "works", "version", "devices", "entry point", box=None, header_style="bold", pad_edge=False)
+    for one in found["backends"]:
+        what = one["version"] if one["works"] else one["problem"]
+        table.add_row(one["name"], "yes" if one["works"] else "no", what, " ".join(one["devices"]), one["entry_point"])
+    facts = Table(box=None, show_header=False, pad_edge=False)
+    missing = [name for name, version in found["libraries"].items() if version is None]
+    facts.add_row("chosen", f"{found['chosen']['backend']}: {found['chosen']['reason']}")
+    facts.add_row("order", found["order"])
+    facts.add_row("libraries", ", ".join(f"{n} {v}" for n, v in found["libraries"].items() if v is not None))
+    facts.add_row("missing", ", ".join(missing) or "nothing")
+    facts.add_row("kernels", found["kernel_cache"])
+    facts.add_row("machine", f"python {found['python']}, {found['processors']} processors")
+    for part in (table, "", facts):
+        _print(part)
+
+
+def _print(renderable: Any) -> None:
+    Console(highlight=False, soft_wrap=False).print(renderable)
+
+
+def _finite(value: Any) -> Any:
+    """Infinities and NaN as strings: JSON has none."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return str(value) if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))) else value
+
+
+def main() -> None:
+    """The entry point: refopt's own refusals are one line on stderr, and exit status 2."""
+    try:
+        app()
+    except RefoptError as error:
+        print(f"refopt: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,141 @@
+"""What `explain` answers with: steps of lines, to be read, printed in a terminal, or parsed."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from refopt.clocks import Clock
+from refopt.explain.facts import hyper_parameters_read, title
+from refopt.explain.layout import WIDTH, pad, width
+from refopt.spec.hyper import Hyper
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+STYLES = {Clock.STEP: "cyan", Clock.TENSOR: "magenta", Clock.ELEMENT: "green"}
+
+
+@dataclass(frozen=True)
+class TracedLine:
+    """`symbol = symbols`, in numbers `substituted`, which is `shown`, exactly `value`.
+
+    `target` is the name in the source. `rounded`: some digits were left out, and = is ≈.
+    """
+
+    target: str
+    symbol: str
+    symbols: str
+    substituted: str
+    shown: str
+    value: float
+    rounded: bool
+    clock: Clock
+    origin: str
+
+    @property
+    def stages(self) -> list[str]:
+        """The right-hand sides, one after the other, with their relation signs."""
+        sign = "≈" if self.rounded else "="
+        last = [] if self.substituted == self.shown else [f"{sign} {self.substituted}"]
+        return [f"= {self.symbols}", *last, f"{sign} {self.shown}"]
+
+
+class Given(NamedTuple):
+    """What a step starts from: `symbol`, and the number as `shown`."""
+
+    symbol: str
+    shown: str
+    rounded: bool
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {'≈' if self.rounded else '='} {self.shown}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Step number `t`: what was given to it, and its lines."""
+
+    t: int
+    given: tuple[Given, ...]
+    lines: tuple[TracedLine, ...]
+
+    @property
+    def heading(self) -> str:
+        return f"Step {self.t} from " + ", ".join(map(str, self.given))
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """`steps` steps of a rule on one tensor of this dtype and shape, seen at one coordinate."""
+
+    hyper: Hyper
+    dtype: str
+    shape: tuple[int, ...]
+    coordinate: int
+    steps: tuple[Step, ...]
+
+    @property
+    def heading(self) -> str:
+        numbers = [f"{p.symbol} = {self.hyper.values[p.name]!r} ({p.name})" for p in hyper_parameters_read(self.hyper)]
+        place = f"Element {self.coordinate} of a {self.dtype} tensor of shape {self.shape}"
+        if self.dtype != "float64":
+            place += "\nValues per step and per tensor are float64, rounded to float32 where they meet an element"
+        return f"{title(self.hyper)}\n{place}\n{', '.join(numbers)}"
+
+    def text(self) -> str:
+        """Plain text: every line in symbols, with its numbers, and its value."""
+        blocks = [self.heading]
+        for step in self.steps:
+            rows = [""]
+            for line in step.lines:
+                first, *rest = line.stages
+                start = f"  {line.symbol} "
+                remark = f"{line.clock}, {line.origin}" if line.origin else str(line.clock)
+                rows.append(f"{pad(start + first, WIDTH - 40)}  {remark}")
+                rows += [" " * width(start) + stage for stage in rest]
+            blocks.append(step.heading + "\n".join(rows))
+        return "\n\n".join(blocks) + "\n"
+
+    def render(self) -> Group:
+        """A table per step for a rich console."""
+        from rich.console import Group  # here: most callers need no terminal
+        from rich.table import Table
+        from rich.text import Text
+
+        tables = []
+        for step in self.steps:
+            table = Table("line", "clock", "written by", title=Text(step.heading, "bold"), title_justify="left")
+            for line in step.lines:
+                start = Text(f"{line.symbol} ")
+                stages = Text("\n" + " " * width(start.plain)).join(map(Text, line.stages))
+                stages.stylize("bold", len(stages) - len(line.shown))
+                table.add_row(start + stages, Text(str(line.clock), STYLES[line.clock]), Text(line.origin, "dim"))
+            tables.append(table)
+        return Group(Text(self.heading), *tables)
+
+    def json(self) -> str:
+        """For programs. A value that is not finite, which JSON cannot write, is "nan", "inf" or "-inf"."""
+        return json.dumps(self._record(), ensure_ascii=False, indent=2)
+
+    def _record(self) -> dict[str, Any]:
+        return {
+            "rule": self.hyper.rule.name,
+            "dialect": self.hyper.dialect,
+            "axes": dict(self.hyper.axes),
+            "hyper_parameters": {p.name: self.hyper.values[p.name] for p in hyper_parameters_read(self.hyper)},
+            "dtype": self.dtype,
+            "shape": list(self.shape),
+            "coordinate": self.coordinate,
+            "steps": [
+                {"t": step.t, "given": [x._asdict() for x in step.given], "lines": [_line(line) for line in step.lines]}
+                for step in self.steps
+            ],
+        }
+
+
+def _line(line: TracedLine) -> dict[str, Any]:
+    value = line.value if math.isfinite(line.value) else str(line.value)
+    return {**vars(line), "value": value, "clock": str(line.clock)}

@@ -1,0 +1,82 @@
+"""Which variants of a rule a trace can speak about, given the hyper-parameters that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from refopt.rules import RULES
+from refopt.spec.declare import Rule
+from refopt.spec.errors import RefoptError
+from refopt.spec.hyper import reads, variants
+from refopt.spec.program import Program, program
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One function, and every combination of axis choices that is this function."""
+
+    program: Program
+    axes: tuple[Mapping[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """All functions that the trace may be, the choices considered on each axis, and the numbers taken for granted."""
+
+    rule: Rule
+    tables: Mapping[str, tuple[str, ...]]
+    programs: tuple[Candidate, ...]
+    assumed: Mapping[str, float]
+
+
+def canonical_hyper(rule: Rule, hyper: Mapping[str, float]) -> dict[str, float]:
+    """The numbers by the rule's own names, checked."""
+    values: dict[str, float] = {}
+    for name, value in hyper.items():
+        parameter = rule.hyper_parameter(name)
+        values[parameter.name] = parameter.check(rule.name, value)
+    return values
+
+
+def candidates(rule: Rule, known: Sequence[str]) -> Candidates:
+    """Every variant that can be computed from the known hyper-parameters.
+
+    A choice that needs a number which is not given is not considered: without a weight decay there is nothing to say
+    about where it acts. A number that every variant needs is taken as its neutral 0, and reported, or must be given.
+    """
+    canonical = {axis.name: axis.choices[0] for axis in rule.axes}
+    needed = reads(rule, canonical)
+    assumed = {}
+    for name in needed:
+        if name in known:
+            continue
+        if rule.hyper_parameter(name).default != 0.0:
+            raise RefoptError(
+                f"{rule.name}: the trace needs {name} at every step; give it in trace.hyper or as hyper={{'{name}': ...}}"
+            )
+        assumed[name] = 0.0
+    usable = {*known, *assumed}
+    tables = {}
+    for axis in rule.axes:
+        tables[axis.name] = tuple(
+            choice
+            for choice in axis.choices
+            if set(reads(rule, {**canonical, axis.name: choice})) - set(needed) <= usable
+        )
+    found: dict[str, tuple[Program, list[dict[str, str]]]] = {}
+    for axes in variants(rule, tables):
+        one = program(rule, axes)
+        key = one.text + (one.evaluate.text if one.evaluate else "")
+        found.setdefault(key, (one, []))[1].append(axes)
+    programs = tuple(Candidate(one, tuple(axes)) for one, axes in found.values())
+    return Candidates(rule, tables, programs, assumed)
+
+
+def rule_name_of(hyper_name: str) -> str | None:
+    """The canonical name of a hyper-parameter as any framework spells it, or None."""
+    for rule in RULES.values():
+        for parameter in rule.hyper_parameters:
+            if hyper_name == parameter.name or hyper_name in parameter.aliases:
+                return parameter.name
+    return None

@@ -1,0 +1,153 @@
+"""Which variant of a rule made a trace: every candidate is run beside it in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+
+from refopt.rules import RULES, get_rule
+from refopt.spec.declare import Rule
+from refopt.spec.errors import RefoptError
+from refopt.verifying.candidates import Candidate, Candidates, candidates, canonical_hyper
+from refopt.verifying.distance import EXCLUDED, Comparison, Fit
+from refopt.verifying.trace import Trace
+from refopt.verifying.verdict import AxisVerdict, Verdict
+
+THOROUGH = 8  # excluded variants whose full distance is computed, to name the next best
+
+
+def identify(
+    trace: Trace | Sequence[Trace],
+    *,
+    rule: str | Rule | None = None,
+    hyper: Mapping[str, float] | None = None,
+    subject: str = "trace",
+    prefer: str | None = None,
+) -> Verdict:
+    """The rule and the conventions that a recorded trace follows.
+
+    Args:
+        trace: what was recorded; several traces of one implementation say more than one.
+        rule: the rule to look in; if None, the simplest rule that fits.
+        hyper: hyper-parameters that hold at every step (those of the trace come on top).
+        subject: the name that the verdict gives to the implementation.
+        prefer: of several dialects that fit, the one to name first.
+
+    Raises:
+        RefoptError: a number is missing or out of range, or the trace's trees do not match.
+    """
+    traces = [trace] if isinstance(trace, Trace) else list(trace)
+    if rule is not None:
+        return _identify(traces, get_rule(rule), hyper or {}, subject, prefer)
+    verdicts, refusals = [], []
+    for one in RULES.values():
+        try:
+            verdicts.append(_identify(traces, one, hyper or {}, subject, prefer))
+        except RefoptError as refusal:
+            refusals.append(str(refusal))
+            continue
+        if verdicts[-1].conforms:
+            return verdicts[-1]
+    if not verdicts:
+        raise RefoptError("the trace's hyper-parameters fit no rule: " + "; ".join(refusals))
+    return max(verdicts, key=lambda v: (v.first.step if v.first else 0, -(v.distance or 0.0)))
+
+
+def _identify(
+    traces: Sequence[Trace], rule: Rule, hyper: Mapping[str, float], subject: str, prefer: str | None
+) -> Verdict:
+    prepared = []
+    for trace in traces:
+        arrays = trace.arrays()
+        prepared.append((arrays, [canonical_hyper(rule, {**hyper, **now}) for now in arrays.hyper]))
+    known = set.intersection(*(set(now) for _, steps in prepared for now in steps))
+    found = candidates(rule, sorted(known))
+    comparisons = [Comparison(arrays, [{**found.assumed, **now} for now in steps]) for arrays, steps in prepared]
+    fits = [(candidate, _fit(comparisons, candidate)) for candidate in found.programs]
+    allowed = comparisons[0].allowed
+    best = min(fits, key=lambda pair: (pair[1].first is not None, -_step(pair[1]), pair[1].distance))
+    common = dict(
+        subject=subject,
+        rule=rule.name,
+        allowed=allowed,
+        dtype=prepared[0][0].dtype.name,
+        steps=sum(len(arrays.grads) for arrays, _ in prepared),
+        assumed=found.assumed,
+    )
+    if best[1].first is not None:
+        return Verdict(
+            status="deviates", distance=_fit(comparisons, best[0], thorough=True).distance, first=best[1].first,
+            nearest=best[0].axes[0], axes=_axes(found, [best[0]]), **common,
+        )  # fmt: skip
+    fitting = [candidate for candidate, fit in fits if fit.distance <= EXCLUDED * allowed]
+    excluded = [pair for pair in fits if pair[1].distance > EXCLUDED * allowed]
+    nearest = _next_best(comparisons, excluded)
+    departures = _departures(found, fitting)
+    dialect = min(departures, key=lambda name: (len(departures[name]), name != prefer))
+    return Verdict(
+        status="conforms",
+        dialect=dialect,
+        departures=departures[dialect],
+        dialects=tuple(name for name, differing in departures.items() if not differing),
+        axes=_axes(found, fitting),
+        distance=best[1].distance,
+        next_distance=nearest[1] if nearest else None,
+        next_axes=_difference(nearest[0], fitting) if nearest else {},
+        **common,
+    )
+
+
+def _fit(comparisons: Sequence[Comparison], candidate: Candidate, *, thorough: bool = False) -> Fit:
+    """The worst of all traces. A variant that one trace excludes is not run on the others, unless `thorough`."""
+    worst = Fit(0.0, None)
+    for comparison in comparisons:
+        fit = comparison.fit(candidate.program, thorough=thorough)
+        first = worst.first or fit.first
+        worst = Fit(max(worst.distance, fit.distance), first)
+        if worst.distance > EXCLUDED * comparison.allowed and not thorough:
+            break
+    return worst
+
+
+def _step(fit: Fit) -> int:
+    return fit.first.step if fit.first else 0
+
+
+def _axes(found: Candidates, fitting: Sequence[Candidate]) -> dict[str, AxisVerdict]:
+    """Per axis, the choices that occur among the fitting variants."""
+    occurring = {axis: {axes[axis] for c in fitting for axes in c.axes} for axis in found.tables}
+    return {
+        axis: AxisVerdict(axis, tuple(choice for choice in table if choice in occurring[axis]), table)
+        for axis, table in found.tables.items()
+    }
+
+
+def _departures(found: Candidates, fitting: Sequence[Candidate]) -> dict[str, dict[str, str]]:
+    """Per dialect, the choices by which what fits departs from it.
+
+    A dialect's choice that was not considered (without weight decay there is none to see) does not count.
+    """
+    result = {}
+    for dialect in found.rule.dialects:
+        choices = {axis.name: dialect.axes.get(axis.name, axis.choices[0]) for axis in found.rule.axes}
+        wanted = {axis: choice for axis, choice in choices.items() if choice in found.tables[axis]}
+        differing = ({k: axes[k] for k, v in wanted.items() if axes[k] != v} for c in fitting for axes in c.axes)
+        result[dialect.name] = min(differing, key=len)
+    return result
+
+
+def _next_best(
+    comparisons: Sequence[Comparison], excluded: Sequence[tuple[Candidate, Fit]]
+) -> tuple[Candidate, float] | None:
+    """The nearest excluded variant and its whole distance."""
+    nearest = sorted(excluded, key=lambda pair: pair[1].distance)[:THOROUGH]
+    full = [(candidate, _fit(comparisons, candidate, thorough=True).distance) for candidate, _ in nearest]
+    return min(full, key=lambda pair: pair[1], default=None)
+
+
+def _difference(candidate: Candidate, fitting: Sequence[Candidate]) -> dict[str, str]:
+    """The choices by which a variant differs from the nearest of those that fit."""
+    pairs = ((dict(axes), dict(other)) for axes in candidate.axes for c in fitting for other in c.axes)
+    return min(({k: v for k, v in axes.items() if other[k] != v} for axes, other in pairs), key=len)
+
+

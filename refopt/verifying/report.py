@@ -1,0 +1,103 @@
+"""A verdict as a person reads it: a table, and as plain text."""
+
+from __future__ import annotations
+
+import io
+import math
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from refopt.rules import RULES
+from refopt.verifying.distance import EXCLUDED
+from refopt.verifying.verdict import Verdict
+
+STYLES = {"conforms": "bold green", "deviates": "bold red", "unsupported": "bold yellow"}
+
+
+def render(verdict: Verdict) -> RenderableType:
+    """The verdict as a rich renderable."""
+    parts: list[RenderableType] = [headline(verdict)]
+    if verdict.axes:
+        parts += ["", axes_table(verdict)]
+    parts += ["", facts_table(verdict)]
+    return Group(*parts)
+
+
+def text(verdict: Verdict, width: int = 110) -> str:
+    """The verdict as plain text."""
+    console = Console(file=io.StringIO(), width=width, no_color=True, highlight=False)
+    console.print(render(verdict))
+    return console.file.getvalue().rstrip()  # type: ignore[attr-defined]  # the StringIO above
+
+
+def headline(verdict: Verdict) -> Text:
+    line = Text(verdict.subject, "bold")
+    line.append("  ")
+    line.append(verdict.status, STYLES[verdict.status])
+    if verdict.status == "unsupported":
+        return line.append(f": {verdict.reason}")
+    rule = RULES[verdict.rule or ""]
+    if verdict.status == "deviates":
+        return line.append(f" from every variant of {rule.name} ({rule.title})")
+    line.append(f" to {rule.name}, dialect {verdict.dialect}")
+    if verdict.departures:
+        line.append(" with " + ", ".join(f"{axis}={choice}" for axis, choice in verdict.departures.items()))
+    return line
+
+
+def axes_table(verdict: Verdict) -> Table:
+    """Every axis, what the data says of it, and what that means."""
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False, padding=(0, 2, 0, 0))
+    for column in ("axis", "choice", "data", "meaning"):
+        table.add_column(column, overflow="fold")
+    rule = RULES[verdict.rule or ""]
+    for axis in verdict.axes.values():
+        declared = rule.axis(axis.name)
+        if verdict.status == "deviates":
+            choice = verdict.nearest[axis.name]
+            table.add_row(axis.name, choice, "nearest", declared.choice(choice).meaning)
+        elif axis.status == "open":
+            table.add_row(axis.name, " | ".join(axis.choices), "open", "these agree on all that was seen")
+        else:
+            choice = axis.choices[0]
+            meaning = declared.choice(choice).meaning
+            seen = meaning if axis.status == "pinned" else f"{meaning} (no other choice could be seen)"
+            table.add_row(axis.name, choice, axis.status, seen)
+    return table
+
+
+def facts_table(verdict: Verdict) -> Table:
+    """The numbers behind the verdict."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("fact", style="dim", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    if verdict.distance is not None and verdict.allowed is not None:
+        table.add_row("distance", f"{ulps(verdict.distance)}; up to {verdict.allowed:g} is rounding")
+    if verdict.next_distance is not None and verdict.allowed is not None:
+        other = ", ".join(f"{axis}={choice}" for axis, choice in verdict.next_axes.items())
+        table.add_row("next class", f"{ulps(verdict.next_distance)}, with {other}; excluded from {EXCLUDED * verdict.allowed:g}")
+    if verdict.first is not None:
+        table.add_row("first differs", f"step {verdict.first.step}, {verdict.first.quantity}")
+        table.add_row("", f"expected {verdict.first.expected!r}, got {verdict.first.actual!r}, {ulps(verdict.first.distance)}")
+    if len(verdict.dialects) > 1:
+        table.add_row("same here", f"dialects {', '.join(verdict.dialects)} cannot differ on what was seen")
+    if verdict.assumed:
+        table.add_row("assumed", ", ".join(f"{name}={value:g}" for name, value in verdict.assumed.items()))
+    if verdict.defaults:
+        table.add_row("defaults", ", ".join(f"{name}={value:g}" for name, value in verdict.defaults.items()))
+    if verdict.steps:
+        table.add_row("seen", f"{verdict.steps} steps in {verdict.dtype}")
+    for note in verdict.notes:
+        table.add_row("note", note)
+    if verdict.versions:
+        table.add_row("versions", ", ".join(f"{name} {version}" for name, version in verdict.versions.items()))
+    return table
+
+
+def ulps(distance: float) -> str:
+    """A distance in ULPs, short: 3.1 ULP, 4.4e+14 ULP."""
+    if math.isinf(distance):
+        return "infinitely many ULP"
+    return f"{distance:.1f} ULP" if distance < 1e5 else f"{distance:.1e} ULP"

@@ -1,0 +1,90 @@
+"""Drive an implementation through the probes, and read what it did."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from refopt.rules import RULES, get_rule
+from refopt.spec.declare import Rule
+from refopt.spec.errors import Unsupported
+from refopt.spec.hyper import reads
+from refopt.verifying.identify import identify
+from refopt.verifying.probes import probes
+from refopt.verifying.subjects.base import Subject
+from refopt.verifying.subjects.resolve import resolve
+from refopt.verifying.trace import Trace
+from refopt.verifying.verdict import Verdict
+
+
+def verify(target: Any, *, rule: str | Rule | None = None, **options: Any) -> Verdict:
+    """Which rule and which conventions an implementation follows, proven by running it.
+
+    Args:
+        target: `"torch.optim:Adam"`, `"my_file.py:MyAdam"`, or the thing itself: a torch or Keras optimizer class, an
+            optax factory, or a function `(params, grads, state, **hyper) -> params, state` on lists of NumPy arrays.
+        rule: the rule to look in; if None, the simplest rule that fits.
+        options: the implementation's own arguments (`momentum=0.9, nesterov=True`). Numbers that are given stay as
+            they are; the others are set by the probes.
+
+    Returns:
+        The verdict; its status is "unsupported", with the reason, if the implementation cannot be driven.
+
+    Raises:
+        RefoptError: an unknown rule, target or argument.
+    """
+    try:
+        subject = resolve(target, options)
+    except Unsupported as reason:
+        return Verdict(status="unsupported", subject=str(target), reason=str(reason))
+    rules = [get_rule(rule)] if rule is not None else [r for r in RULES.values() if r.name != "ema"]
+    verdicts, refusals = [], []
+    for one in rules:
+        try:
+            verdicts.append(_verify(subject, one))
+        except Unsupported as reason:
+            refusals.append(f"{one.name}: {reason}")
+            continue
+        if verdicts[-1].conforms:
+            return verdicts[-1]
+    if not verdicts:
+        return Verdict(
+            status="unsupported", subject=subject.name, versions=subject.versions, reason="; ".join(refusals)
+        )
+    return max(verdicts, key=lambda v: (v.first.step if v.first else 0, -(v.distance or 0.0)))
+
+
+def _verify(subject: Subject, rule: Rule) -> Verdict:
+    """One subject against one rule. Raises Unsupported if the subject has not the rule's numbers, or cannot run."""
+    ours = {p.name for p in rule.hyper_parameters}
+    settable = (subject.settable & ours) - set(subject.fixed)
+    canonical = {axis.name: axis.choices[0] for axis in rule.axes}
+    for name in reads(rule, canonical):
+        if name not in subject.settable and rule.hyper_parameter(name).default != 0.0:
+            raise Unsupported(f"{subject.name} has no {name} ({rule.hyper_parameter(name).meaning})")
+    traces, notes = [], list(subject.notes)
+    while not traces:
+        try:
+            traces = [_trace(subject, probe) for probe in probes(rule.name, settable, subject.per_step & settable)]
+        except Unsupported as reason:
+            # Some numbers exclude each other (torch: nesterov and dampening). Neutral ones can be left alone.
+            neutral = [n for n in ("dampening",) if n in settable]
+            if not neutral:
+                raise
+            settable = settable - set(neutral)
+            notes.append(f"{', '.join(neutral)} left at the default: {reason}")
+    held = {name: value for name, value in subject.fixed.items() if name in ours}
+    verdict = identify(traces, rule=rule, hyper=held, subject=subject.name, prefer=subject.framework)
+    return dataclasses.replace(
+        verdict, defaults=subject.defaults, versions=subject.versions, notes=tuple(notes)
+    )
+
+
+def _trace(subject: Subject, probe: Any) -> Trace:
+    hyper: list[Mapping[str, float]] = [{**now, **subject.fixed} for now in probe.hyper]
+    results = subject.drive(probe.params, probe.grads, hyper)  # type: ignore[arg-type]
+    names = set(probe.hyper[0])
+    return Trace(probe.params, probe.grads, [{k: v for k, v in now.items() if k in names} for now in hyper], results)
+
+
