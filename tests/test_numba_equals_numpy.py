@@ -1,0 +1,119 @@
+"""Numba equals NumPy bit for bit: every rule, every axis choice, every dialect, every dtype, 1 to 1000 steps."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from refopt.engines.dtypes import PARAMETER_DTYPES
+from refopt.engines.numba_engine import BACKEND as NUMBA
+from refopt.engines.numpy_engine import BACKEND as NUMPY
+from refopt.rules import RULES
+from refopt.spec.hyper import Hyper, conflict, reads
+
+SHAPES = ((), (0,), (1,), (7,), (3, 5), (33, 17), (4097,), (2, 20000))
+NUMBERS = {"eps": 1e-3, "eps_root": 1e-4, "wd": 0.03, "dampening": 0.3, "tc": 0.4, "power": 0.7, "inv_gamma": 2.5}
+
+
+def hyper_of(rule: str, dialect: str, **axes: str) -> Hyper:
+    """The dialect with these choices, and a value off every default for each number that counts."""
+    plain = RULES[rule].hyper(dialect, **axes)
+    return plain.replace(**{name: value for name, value in NUMBERS.items() if name in plain.read})
+
+
+def one_at_a_time() -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Each dialect, and each axis choice changed alone in it; specialised programs that recur are left out."""
+    for rule in RULES.values():
+        seen = set()
+        for dialect in rule.dialects:
+            base = dict(rule.hyper(dialect.name).axes)
+            rows = [{}] + [{axis.name: choice} for axis in rule.axes for choice in axis.choices]
+            for row in rows:
+                if conflict(rule, base | row) is None:
+                    text = rule.hyper(dialect.name, **row).program.text
+                    if text not in seen:
+                        seen.add(text)
+                        yield rule.name, dialect.name, row
+
+
+CASES = [pytest.param(*case, id="-".join([case[0], case[1], *(f"{k}={v}" for k, v in case[2].items())]))
+         for case in one_at_a_time()]  # fmt: skip
+
+
+def assert_equal_runs(hyper: Hyper, dtypes: Sequence[np.dtype], shapes: Sequence[tuple[int, ...]], steps: int) -> None:
+    """Run both engines beside each other, NumPy without side effects and Numba in place."""
+    random = np.random.default_rng(zlib.crc32(repr(hyper).encode()))
+
+    def draw(scale: float) -> list[np.ndarray]:
+        return [np.asarray(scale * random.standard_normal(shape)).astype(dtypes[i % len(dtypes)])
+                for i, shape in enumerate(shapes)]  # fmt: skip
+
+    ours, theirs = draw(1.0), []
+    theirs = [w.copy() for w in ours]
+    slots, compiled = NUMPY.init(hyper, ours), NUMBA.init(hyper, theirs)
+    for t in range(1, steps + 1):
+        now = hyper.replace(lr=0.1 / t) if "lr" in hyper.read else hyper
+        grads = draw(0.0 if t == 2 else 10.0 ** random.integers(-4, 2)) if hyper.program.reads_gradient else None
+        ours, slots = NUMPY.update(now, t, ours, grads, slots, in_place=False)
+        theirs, compiled = NUMBA.update(now, t, theirs, grads, compiled, in_place=True)
+        for name in ("w", *slots):
+            left, right = (ours, theirs) if name == "w" else (slots[name], compiled[name])
+            if isinstance(left, float):
+                assert left == right, f"step {t}, {name}"
+                continue
+            for i, (a, b) in enumerate(zip(left, right, strict=True)):
+                assert a.dtype == b.dtype
+                assert a.tobytes() == b.tobytes(), f"step {t}, {name}[{i}] of shape {a.shape}: {a} != {b}"
+
+
+@pytest.mark.parametrize(("rule", "dialect", "axes"), CASES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_choice(rule: str, dialect: str, axes: dict[str, str], dtype: str) -> None:
+    assert_equal_runs(hyper_of(rule, dialect, **axes), [np.dtype(dtype)], SHAPES, steps=4)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_thousand_steps(rule: str, dtype: str) -> None:
+    assert_equal_runs(hyper_of(rule, "objax"), [np.dtype(dtype)], [(7,), (3, 5)], steps=1000)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_half_types_and_mixed_trees(rule: str) -> None:
+    assert_equal_runs(hyper_of(rule, "paper"), list(PARAMETER_DTYPES.values()), [(5,), (3, 3), (), (2, 2)] * 2, steps=20)
+
+
+@pytest.mark.parametrize("lane", [np.nan, np.inf, -np.inf, 1e-45, 3e38, -0.0])
+@pytest.mark.parametrize("rule", ["momentum", "adam", "lars"])
+def test_special_values(rule: str, lane: float) -> None:
+    hyper = hyper_of(rule, "objax")
+    w, g = np.ones(40, np.float32), np.full(40, 0.5, np.float32)
+    g[3] = w[7] = lane
+    ours, _ = NUMPY.update(hyper, 1, [w], [g], NUMPY.init(hyper, [w]), in_place=False)
+    theirs, _ = NUMBA.update(hyper, 1, [w], [g], NUMBA.init(hyper, [w]), in_place=False)
+    np.testing.assert_array_equal(ours[0].view(np.int32), theirs[0].view(np.int32))
+
+
+def awkward() -> dict[str, np.ndarray]:
+    base = np.linspace(-1, 1, 24, dtype=np.float32)
+    return {
+        "transposed": base.reshape(4, 6).T,
+        "negative stride": base[::-1],
+        "every other": base.copy()[::2],
+        "unaligned": np.frombuffer(b"x" + base.tobytes(), np.uint8)[1:].view(np.float32),
+        "big-endian": base.astype(">f4"),
+    }
+
+
+@pytest.mark.parametrize("kind", [k for k in awkward() if k != "big-endian"])
+def test_any_memory_layout(kind: str) -> None:
+    hyper = hyper_of("adam", "torch")
+    w, g = awkward()[kind].copy("K"), awkward()[kind]
+    for in_place in (False, True):
+        ours, theirs = [w.copy("K")], [w.copy("K")]
+        ours, _ = NUMPY.update(hyper, 1, ours, [g], NUMPY.init(hyper, ours), in_place=in_place)
+        theirs, _ = NUMBA.update(hyper, 1, theirs, [g], NUMBA.init(hyper, theirs), in_place=in_place)
+        assert ours[0].tobytes() == theirs[0].tobytes()
