@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import Enum
+from enum import StrEnum
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -25,11 +25,17 @@ app = typer.Typer(
 RuleName = Annotated[str, typer.Argument(help="A rule, e.g. adam; `refopt list` shows all.")]
 DialectName = Annotated[str | None, typer.Option(help="A dialect of the rule, e.g. torch; the paper's if not given.")]
 Options = Annotated[
-    list[str] | None, typer.Option("--hyper", "-H", metavar="NAME=VALUE", help="A number, an axis choice, or an argument.")
+    list[str] | None,
+    typer.Option("--hyper", "-H", metavar="NAME=VALUE", help="A number, an axis choice, or an argument."),
 ]
 
+# What a command has an argument or an option of its own for, so that -H cannot mean it.
+SHOW = ("rule", "dialect", "format")
+EXPLAIN = ("rule", "dialect", "steps", "dtype", "coordinate")
+VERIFY = ("target", "rule")
 
-class Format(str, Enum):
+
+class Format(StrEnum):
     """How `show` prints a rule."""
 
     text = "text"
@@ -38,8 +44,8 @@ class Format(str, Enum):
     markdown = "markdown"
 
 
-def parse(options: list[str] | None) -> dict[str, Any]:
-    """`["momentum=0.9", "nesterov=true"]` as `{"momentum": 0.9, "nesterov": True}`."""
+def parse(options: list[str] | None, *taken: str) -> dict[str, Any]:
+    """`["mu=0.9", "nesterov=true"]` as `{"mu": 0.9, "nesterov": True}`. Names in `taken` have options of their own."""
     values: dict[str, Any] = {}
     for option in options or []:
         name, equals, value = option.partition("=")
@@ -47,6 +53,8 @@ def parse(options: list[str] | None) -> dict[str, Any]:
             raise RefoptError(f"-H takes NAME=VALUE, e.g. -H lr=0.1; got {option!r}")
         if name in values:
             raise RefoptError(f"-H {name} was given twice; give it once")
+        if name in taken:
+            raise RefoptError(f"-H takes numbers, axis choices and arguments; got {option!r}: give {name} by itself")
         try:
             values[name] = json.loads(value.lower() if value in ("True", "False") else value)
         except json.JSONDecodeError:
@@ -65,10 +73,10 @@ def show(
     rule: RuleName,
     dialect: DialectName = None,
     hyper: Options = None,
-    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.text,  # noqa: A002  # the option's name
+    format: Annotated[Format, typer.Option(help="How to print it.")] = Format.text,
 ) -> None:
     """A rule's source, equations, hyper-parameters, axes and references."""
-    print(import_module("refopt.explaining").show(rule, dialect=dialect, format=format.value, **parse(hyper)))
+    print(import_module("refopt.explaining").show(rule, dialect=dialect, format=format.value, **parse(hyper, *SHOW)))
 
 
 @app.command()
@@ -83,7 +91,7 @@ def explain(
 ) -> None:
     """Each line of a rule as symbols, with the numbers in it, and its value."""
     explained = import_module("refopt.explaining").explain(
-        rule, dialect=dialect, steps=steps, dtype=dtype, coordinate=coordinate, **parse(hyper)
+        rule, dialect=dialect, steps=steps, dtype=dtype, coordinate=coordinate, **parse(hyper, *EXPLAIN)
     )
     if as_json:
         print(explained.json())
@@ -102,7 +110,7 @@ def verify(
 
     Exit status: 0 conforms, 1 deviates, 2 cannot be run.
     """
-    verdict = import_module("refopt.verifying").verify(target, rule=rule, **parse(hyper))
+    verdict = import_module("refopt.verifying").verify(target, rule=rule, **parse(hyper, *VERIFY))
     if as_json:
         print(json.dumps(_finite(verdict.as_dict()), indent=2, ensure_ascii=False))
     else:
@@ -114,14 +122,18 @@ def verify(
 def conform(
     context: typer.Context,
     backend: Annotated[str, typer.Argument(help="numpy, numba, jax, torch, a third party's, or module:ATTRIBUTE.")],
-    device: Annotated[str | None, typer.Option(help="Where to run, e.g. cuda; the backend's default if not given.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where to run, e.g. cuda; the backend's default if not given.")
+    ] = None,
 ) -> None:
     """Run the shared conformance suite against a backend. Further arguments go to pytest."""
     try:
         suite = import_module("refopt_conformance")
         import_module("pytest")
     except ImportError as error:
-        raise RefoptError(f"the suite needs pytest ({error}); install it with: pip install 'refopt[conform]'") from error
+        raise RefoptError(
+            f"the suite needs pytest ({error}); install it with: pip install 'refopt[conform]'"
+        ) from error
     raise typer.Exit(suite.main(backend, device=device, arguments=context.args))
 
 
@@ -132,13 +144,18 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    table = Table("backend", "works", "version", "devices", "entry point", box=None, header_style="bold", pad_edge=False)
+    table = Table(
+        "backend", "works", "version", "devices", "entry point", box=None, header_style="bold", pad_edge=False
+    )
     for one in found["backends"]:
         what = one["version"] if one["works"] else one["problem"]
         table.add_row(one["name"], "yes" if one["works"] else "no", what, " ".join(one["devices"]), one["entry_point"])
     facts = Table(box=None, show_header=False, pad_edge=False)
     missing = [name for name, version in found["libraries"].items() if version is None]
-    facts.add_row("chosen", f"{found['chosen']['backend']}: {found['chosen']['reason']}")
+    chosen = found["chosen"]
+    facts.add_row(
+        "chosen", ": ".join(text for text in (chosen["backend"], chosen["reason"], chosen["problem"]) if text)
+    )
     facts.add_row("order", found["order"])
     facts.add_row("libraries", ", ".join(f"{n} {v}" for n, v in found["libraries"].items() if v is not None))
     facts.add_row("missing", ", ".join(missing) or "nothing")
@@ -149,7 +166,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
 
 
 def _print(renderable: Any) -> None:
-    Console(highlight=False, soft_wrap=False).print(renderable)
+    Console(highlight=False, markup=False).print(renderable)  # no markup: pip install 'refopt[jax]' has brackets
 
 
 def _finite(value: Any) -> Any:
@@ -158,7 +175,9 @@ def _finite(value: Any) -> Any:
         return {k: _finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(v) for v in value]
-    return str(value) if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))) else value
+    return (
+        str(value) if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))) else value
+    )
 
 
 def main() -> None:
@@ -166,5 +185,5 @@ def main() -> None:
     try:
         app()
     except RefoptError as error:
-        print(f"refopt: {error}", file=sys.stderr)
+        print("refopt:", " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)

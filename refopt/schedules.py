@@ -1,12 +1,11 @@
 """Learning rates as plain functions of the step: `lr = schedule(t)`. They know nothing of optimizers.
 
-    lr = polynomial(0.1, steps=1000)
-    opt(lr(t), grads)
+lr = polynomial(0.1, steps=1000)
+opt(lr(t), grads)
 """
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
@@ -35,7 +34,7 @@ def linear_annealing(base_lr: float = 1.0, *, max_step: float, is_cycle: bool = 
         raise RefoptError(f"linear_annealing: min_lr must be at most base_lr={base_lr}; got {min_lr}")
 
     def schedule(t: float) -> float:
-        place = math.fmod(t, max_step) if is_cycle else min(t, max_step)
+        place = t % max_step if is_cycle else min(t, max_step)
         return base_lr - (base_lr - min_lr) * (place / max_step)
 
     return schedule

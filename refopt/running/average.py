@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
-from refopt.running.leaves import check_writable, flatten_grads
-from refopt.running.optimizers import Optimizer
+from refopt.running.leaves import check_writable, flatten_like
+from refopt.running.optimizers import Optimizer, given
 from refopt.spec.errors import RefoptError, Unsupported
 
 Result = TypeVar("Result")
@@ -36,21 +36,25 @@ class ExponentialMovingAverage(Optimizer):
         **options: Any,
     ) -> None:
         if debias is False:
-            debias, eps = "none", None
+            debias = "none"
         elif debias is True:
             debias = "objax" if dialect == "objax" or eps is not None else "standard"
-        super().__init__("ema", params, dialect=dialect, momentum=momentum, debias=debias, eps=eps, **options)
+        super().__init__("ema", params, dialect=dialect, debias=debias, **given(momentum=momentum, eps=eps), **options)
 
     def __call__(self, params: Any = None) -> None:  # type: ignore[override]  # an average takes no gradient
-        """Average in the parameters: those given, or the arrays that this was made with, as they are now."""
+        """Average in the parameters as they are now, or those given, which are the parameters from then on."""
+        leaves, arrays = self._leaves, self._arrays
         if params is not None:
-            arrays = flatten_grads(params, self._leaves)
-            self._arrays = [self.backend.adopt(array) for array in arrays]
+            leaves = replace(leaves, arrays=flatten_like(params, leaves, "params"))
+            arrays = [self.backend.adopt(array, self.device) for array in leaves.arrays]
         elif not self.backend.in_place:
-            raise RefoptError(f"{self.backend.name} arrays do not change in place; pass the new parameters: ema(params)")
+            raise RefoptError(
+                f"{self.backend.name} arrays do not change in place; pass the new parameters: ema(params)"
+            )
         _, self._slots = self.backend.update(
-            self.hyper, self.step + 1, self._arrays, None, self._slots, in_place=self.backend.in_place
+            self.hyper, self.step + 1, arrays, None, self._slots, in_place=self.backend.in_place
         )
+        self._leaves, self._arrays = leaves, arrays
         self.step += 1
 
     def refs_and_values(self) -> tuple[Any, Any]:
@@ -64,16 +68,19 @@ class ExponentialMovingAverage(Optimizer):
             raise Unsupported(
                 f"{self.backend.name} arrays cannot be replaced in place; call f with ema.refs_and_values()[1] instead"
             )
-        check_writable(self._leaves)
 
-        @functools.wraps(f)
+        @functools.wraps(f, updated=())  # f may be a model, whose attributes are not the wrapper's
         def with_averages(*args: Any, **kwargs: Any) -> Result:
-            averages = self.backend.average(self.hyper, self.step, self._arrays, self._slots)
-            saved = copy.deepcopy(self._arrays)
+            check_writable(self._leaves)
+            arrays = self._arrays
+            averages = self.backend.average(self.hyper, self.step, arrays, self._slots)
+            # A second set is memory of the parameters' kind, wherever they live, to keep them in meanwhile.
+            saved = self.backend.average(self.hyper, self.step, arrays, self._slots)
+            self.backend.assign(saved, arrays)
             try:
-                self.backend.assign(self._arrays, averages)
+                self.backend.assign(arrays, averages)
                 return f(*args, **kwargs)
             finally:
-                self.backend.assign(self._arrays, saved)
+                self.backend.assign(arrays, saved)
 
         return with_averages

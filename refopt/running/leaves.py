@@ -37,30 +37,34 @@ def flatten(tree: Any, what: str = "params") -> Leaves:
     for name, array in zip(names, arrays, strict=True):
         if not (hasattr(array, "shape") and hasattr(array, "dtype")):
             raise RefoptError(
-                f"{name} is a {type(array).__name__}, not an array; pass NumPy, JAX or torch arrays, e.g. np.asarray(...)"
+                f"{name} is a {type(array).__name__}, not an array; "
+                f"pass NumPy, JAX or torch arrays, e.g. np.asarray(...)"
             )
     return Leaves(arrays, names, spec)
 
 
 def dtype_name(array: Any) -> str:
-    """`float32` for NumPy, JAX and torch alike."""
-    return str(array.dtype).removeprefix("torch.")
+    """`float32` for NumPy and JAX, for torch's `torch.float32`, and for a third party's `library.float32`."""
+    return str(array.dtype).rpartition(".")[2]
 
 
-def flatten_grads(tree: Any, params: Leaves) -> list[Any]:
-    """The leaves of the gradients, which must match the parameters in tree, shape and dtype."""
+def flatten_like(tree: Any, params: Leaves, what: str = "grads") -> list[Any]:
+    """The leaves of the gradients (or `what` it is), which must match the parameters in tree, shape and dtype."""
     if isinstance(tree, Iterator):
         tree = list(tree)
     arrays, spec = optree.tree_flatten(tree)
     if spec != params.spec:
-        raise RefoptError(f"grads must have the tree of params, {params.spec}; got {spec}")
+        raise RefoptError(f"{what} must have the tree of params, {params.spec}; got {spec}; give one array for each")
     for name, w, g in zip(params.names, params.arrays, arrays, strict=True):
-        place = name.replace("params", "grads", 1)
+        place = name.replace("params", what, 1)
         if not (hasattr(g, "shape") and hasattr(g, "dtype")):
             raise RefoptError(f"{place} is a {type(g).__name__}, not an array; pass an array of shape {tuple(w.shape)}")
         if g.shape != w.shape:
-            raise RefoptError(f"{place} must have the shape of its parameter, {tuple(w.shape)}; got {tuple(g.shape)}")
-        if g.dtype != w.dtype and dtype_name(g) != dtype_name(w):
+            raise RefoptError(
+                f"{place} must have the shape of its parameter, {tuple(w.shape)}; "
+                f"got {tuple(g.shape)}; reshape it first"
+            )
+        if g.dtype is not w.dtype and dtype_name(g) != dtype_name(w):
             raise RefoptError(
                 f"{place} must have the dtype of its parameter, {dtype_name(w)}; got {dtype_name(g)}; convert it first"
             )
@@ -81,11 +85,29 @@ def adopt(backend: Backend, hyper: Hyper, leaves: Leaves, device: str | None = N
 
 
 def check_writable(leaves: Leaves) -> None:
-    """Refuse what cannot be updated in place: read-only arrays, and one array in two places."""
+    """Refuse what cannot be updated in place: read-only arrays, and memory that would be updated twice."""
     seen: dict[int, str] = {}
     for name, array in zip(leaves.names, leaves.arrays, strict=True):
         if isinstance(array, np.generic) or (isinstance(array, np.ndarray) and not array.flags.writeable):
             raise RefoptError(f"{name} is read-only and would be updated in place; pass a copy, e.g. np.array(x)")
-        if id(array) in seen:
-            raise RefoptError(f"{name} and {seen[id(array)]} are one array, which would be updated twice; pass it once")
-        seen[id(array)] = name
+        if 0 in array.shape:  # nothing to write, and no address of its own
+            continue
+        if any(size > 1 and stride == 0 for size, stride in zip(array.shape, _strides(array), strict=True)):
+            raise RefoptError(f"{name} has elements that share memory, and would be updated twice; pass a copy of it")
+        place = _address(array)
+        if place in seen:
+            raise RefoptError(f"{name} and {seen[place]} are one array, which would be updated twice; pass it once")
+        seen[place] = name
+
+
+def _strides(array: Any) -> Sequence[int]:
+    """The strides of a NumPy array or a torch tensor; ones for what does not tell."""
+    strides = array.stride() if hasattr(array, "stride") else getattr(array, "strides", None)
+    return tuple(strides) if strides is not None else (1,) * len(array.shape)
+
+
+def _address(array: Any) -> int:
+    """Where an array's first element lies, so that views of one array count as one."""
+    if isinstance(array, np.ndarray):
+        return array.__array_interface__["data"][0]
+    return array.data_ptr() if hasattr(array, "data_ptr") else id(array)

@@ -16,7 +16,8 @@ import numpy as np
 
 from refopt.rules import get_rule
 from refopt.running import saving
-from refopt.running.leaves import adopt, check_writable, choose, flatten, flatten_grads
+from refopt.running.leaves import adopt, check_writable, choose, flatten, flatten_like
+from refopt.spec.errors import RefoptError
 from refopt.spec.hyper import Hyper
 
 
@@ -33,12 +34,13 @@ class Optimizer:
         device: str | None = None,
         **options: Any,
     ) -> None:
-        self.hyper: Hyper = get_rule(rule).hyper(dialect, **{k: v for k, v in options.items() if v is not None})
+        self.hyper: Hyper = get_rule(rule).hyper(dialect, **options)
+        self.device = device
         self._leaves = flatten(params)
         self.backend = choose(backend, self._leaves.arrays)
+        self._arrays = adopt(self.backend, self.hyper, self._leaves, device)
         if self.backend.in_place and self.hyper.program.writes_parameter:
             check_writable(self._leaves)
-        self._arrays = adopt(self.backend, self.hyper, self._leaves, device)
         self._slots = self.backend.init(self.hyper, self._arrays)
         self.step = 0
 
@@ -54,17 +56,23 @@ class Optimizer:
 
     def _advance(self, hyper: Hyper, grads: Any) -> None:
         """One step. Everything is checked before anything is written."""
-        given = flatten_grads(grads, self._leaves)
+        given = flatten_like(grads, self._leaves)
         if not all(map(self.backend.owns, given)):
-            given = [self.backend.adopt(g) for g in given]
+            given = [self.backend.adopt(g, self.device) for g in given]
         self._arrays, self._slots = self.backend.update(
             hyper, self.step + 1, self._arrays, given, self._slots, in_place=self.backend.in_place
         )
         self.step += 1
 
-    def __call__(self, lr: float, grads: Any, **overrides: float | None) -> None:
-        """One step with learning rate `lr`. Overrides hold for this step only."""
-        self._advance(self.hyper.replace(lr=lr, **{k: v for k, v in overrides.items() if v is not None}), grads)
+    def __call__(self, lr: float, grads: Any, **overrides: float) -> None:
+        """One step with learning rate `lr`. Overrides are numbers, and hold for this step only."""
+        for name in overrides:
+            if name in self.hyper.axes:
+                raise RefoptError(
+                    f"{self.hyper.rule.name}: {name} is an axis, which a step cannot change; choose it when the "
+                    f"optimizer is made. A step can change {', '.join(self.hyper.read)}"
+                )
+        self._advance(self.hyper.replace(lr=lr, **overrides), grads)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """The state as plain NumPy arrays by name; `load_state_dict` takes it back, on this backend or another."""
@@ -88,6 +96,11 @@ class Optimizer:
         return f"{type(self).__name__}({self.hyper!r}, backend={self.backend.name!r}, step={self.step})"
 
 
+def given(**arguments: Any) -> dict[str, Any]:
+    """The arguments that are not None; the others come from the dialect."""
+    return {name: value for name, value in arguments.items() if value is not None}
+
+
 class SGD(Optimizer):
     """Stochastic gradient descent, `w = w - lr*g` (Robbins & Monro 1951)."""
 
@@ -99,10 +112,10 @@ class Momentum(Optimizer):
     """Momentum, `u = mu*u + g; w = w - lr*u`, heavy ball or Nesterov (Polyak 1964; Bengio et al. 2012, eq. 7)."""
 
     def __init__(self, params: Any, momentum: float | None = None, nesterov: bool | str | None = None, **options: Any):
-        super().__init__("momentum", params, momentum=momentum, nesterov=nesterov, **options)
+        super().__init__("momentum", params, **given(momentum=momentum, nesterov=nesterov), **options)
 
-    def __call__(self, lr: float, grads: Any, momentum: float | None = None, **overrides: float | None) -> None:
-        super().__call__(lr, grads, momentum=momentum, **overrides)
+    def __call__(self, lr: float, grads: Any, momentum: float | None = None, **overrides: float) -> None:
+        super().__call__(lr, grads, **given(momentum=momentum), **overrides)
 
 
 class Adam(Optimizer):
@@ -116,12 +129,12 @@ class Adam(Optimizer):
         eps: float | None = None,
         **options: Any,
     ) -> None:
-        super().__init__("adam", params, beta1=beta1, beta2=beta2, eps=eps, **options)
+        super().__init__("adam", params, **given(beta1=beta1, beta2=beta2, eps=eps), **options)
 
     def __call__(
-        self, lr: float, grads: Any, beta1: float | None = None, beta2: float | None = None, **overrides: float | None
+        self, lr: float, grads: Any, beta1: float | None = None, beta2: float | None = None, **overrides: float
     ) -> None:
-        super().__call__(lr, grads, beta1=beta1, beta2=beta2, **overrides)
+        super().__call__(lr, grads, **given(beta1=beta1, beta2=beta2), **overrides)
 
 
 class LARS(Optimizer):
@@ -141,4 +154,5 @@ class LARS(Optimizer):
     ) -> None:
         if eps is not None:
             options.setdefault("eps_at", "denominator")
-        super().__init__("lars", params, momentum=momentum, weight_decay=weight_decay, tc=tc, eps=eps, **options)
+        numbers = given(momentum=momentum, weight_decay=weight_decay, tc=tc, eps=eps)
+        super().__init__("lars", params, **numbers, **options)

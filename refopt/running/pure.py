@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from refopt.engines.dtypes import HALF
 from refopt.rules import get_rule
-from refopt.running.leaves import adopt, choose, flatten, flatten_grads
+from refopt.running.leaves import Leaves, adopt, choose, dtype_name, flatten, flatten_like
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError
 from refopt.spec.hyper import Hyper
@@ -61,10 +62,10 @@ def update(
     """
     hyper = resolve(rule, hyper, options)
     leaves = flatten(params)
-    check_state(hyper, state, len(leaves.arrays))
+    check_state(hyper, state, leaves)
     given = None
     if hyper.program.reads_gradient:
-        given = flatten_grads(grads, leaves)
+        given = flatten_like(grads, leaves)
     elif grads is not None:
         raise RefoptError(f"{hyper.rule.name} reads no gradient; pass None for grads")
     chosen = choose(backend, leaves.arrays)
@@ -75,12 +76,18 @@ def update(
 
 
 def average(
-    rule: str | Rule, params: Any, state: State, hyper: Hyper | None = None, *, backend: str | None = None, **options: Any
+    rule: str | Rule,
+    params: Any,
+    state: State,
+    hyper: Hyper | None = None,
+    *,
+    backend: str | None = None,
+    **options: Any,
 ) -> Any:
     """What to evaluate with (rules with an average): a tree as `params`."""
     hyper = resolve(rule, hyper, options)
     leaves = flatten(params)
-    check_state(hyper, state, len(leaves.arrays))
+    check_state(hyper, state, leaves)
     chosen = choose(backend, leaves.arrays)
     arrays = adopt(chosen, hyper, leaves)
     return leaves.tree(chosen.average(hyper, state.step, arrays, dict(state.slots)))
@@ -92,21 +99,35 @@ def resolve(rule: str | Rule, hyper: Hyper | None, options: Mapping[str, Any]) -
     if hyper is None:
         return rule.hyper(**options)
     if hyper.rule is not rule:
-        raise RefoptError(f"hyper belongs to {hyper.rule.name}, not to {rule.name}; make it with {rule.name}'s rule.hyper()")
+        raise RefoptError(
+            f"hyper belongs to {hyper.rule.name}, not to {rule.name}; make it with {rule.name}'s rule.hyper()"
+        )
     return hyper.replace(**options) if options else hyper
 
 
-def check_state(hyper: Hyper, state: State, count: int) -> None:
-    """The state must hold the slots that these axes need, for that many parameters."""
+def check_state(hyper: Hyper, state: State, leaves: Leaves) -> None:
+    """The state must hold the slots that these axes need, for parameters of these shapes and dtypes."""
+    rule = hyper.rule.name
     needed = [slot.name for slot in hyper.program.slots]
     if sorted(needed) != sorted(state.slots):
         raise RefoptError(
-            f"{hyper.rule.name}: with {hyper!r} the state has the slots {needed}; got {sorted(state.slots)}; "
+            f"{rule}: with {hyper!r} the state has the slots {needed}; got {sorted(state.slots)}; "
             f"make it with refopt.init and the same axes"
         )
     for slot in hyper.program.slots:
-        if slot.clock == "element" and len(state.slots[slot.name]) != count:
+        if slot.clock == "step":
+            continue
+        arrays = state.slots[slot.name]
+        if len(arrays) != len(leaves.arrays):
             raise RefoptError(
-                f"{hyper.rule.name}: slot {slot.name!r} holds {len(state.slots[slot.name])} arrays for {count} parameters; "
+                f"{rule}: slot {slot.name!r} holds {len(arrays)} arrays for {len(leaves.arrays)} parameters; "
                 f"make the state with refopt.init for these parameters"
             )
+        for name, w, array in zip(leaves.names, leaves.arrays, arrays, strict=True):
+            dtype = "float32" if dtype_name(w) in HALF else dtype_name(w)
+            if tuple(array.shape) != tuple(w.shape) or dtype_name(array) != dtype:
+                raise RefoptError(
+                    f"{rule}: slot {slot.name!r} of {name} must be {dtype} of shape {tuple(w.shape)}; "
+                    f"got {dtype_name(array)} of shape {tuple(array.shape)}; "
+                    f"make the state with refopt.init for these parameters"
+                )

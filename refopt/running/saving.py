@@ -3,6 +3,8 @@
     refopt                        what the state belongs to, as JSON: rule, axis choices, step
     slots[m]params['w']           the slot m of the parameter at params['w']
     slots[p1]                     a slot that is one number
+
+A file is written at once or not at all, and checked as a whole before anything is restored from it.
 """
 
 from __future__ import annotations
@@ -50,96 +52,125 @@ def restore(
     """(step, slots) from an exported state, after checking that it belongs to this optimizer."""
     meta = _meta(state)
     if meta["rule"] != hyper.rule.name:
-        raise RefoptError(f"the state belongs to the rule {meta['rule']!r}; this optimizer runs {hyper.rule.name!r}")
-    needed = {slot.name for slot in hyper.program.slots}
-    differing = {k: v for k, v in meta["axes"].items() if hyper.axes.get(k) != v}
+        raise RefoptError(
+            f"the state belongs to the rule {meta['rule']!r}, this optimizer runs {hyper.rule.name!r}; "
+            f"load it into an optimizer of its own rule"
+        )
+    # An axis that a file does not name was added to the rule after it was written: its first choice is what there was.
+    axes = {axis.name: axis.choices[0] for axis in hyper.rule.axes} | meta["axes"]
+    if differing := sorted(name for name in axes if axes[name] != hyper.axes.get(name)):
+        theirs = ", ".join(f"{name}={axes[name]!r}" for name in differing)
+        ours = ", ".join(f"{name}={hyper.axes[name]!r}" for name in differing if name in hyper.axes)
+        raise RefoptError(
+            f"the state was made with {theirs}, this optimizer with {ours or 'no such axis'}; "
+            f"load it into an optimizer with the same axes"
+        )
     expected = {META} | {f"slots[{s.name}]" for s in hyper.program.numbers}
     expected |= {f"slots[{s.name}]{n}" for s in hyper.program.slots if s.clock == "element" for n in names}
     if set(state) != expected:
         odd = sorted(set(state) ^ expected)[0]
         side = "lacks" if odd in expected else "has"
-        hint = f"; it was made with {differing}" if differing else ""
         raise RefoptError(
-            f"the state {side} {odd!r}, this optimizer keeps {sorted(needed)} for {len(names)} parameters{hint}; "
-            f"load it into an optimizer with the same axes and tree of parameters"
+            f"the state {side} {odd!r}, this optimizer keeps {[s.name for s in hyper.program.slots]} for {len(names)} "
+            f"parameters; load it into an optimizer with the same tree of parameters"
         )
     slots: Slots = {}
     for slot in hyper.program.slots:
         if slot.clock == "step":
-            slots[slot.name] = float(state[f"slots[{slot.name}]"])
+            slots[slot.name] = float(_checked(state[f"slots[{slot.name}]"], f"slot {slot.name!r}", (), np.float64))
             continue
         slots[slot.name] = []
         for name, shape, now in zip(names, shapes, current[slot.name], strict=True):
-            array = np.asarray(state[f"slots[{slot.name}]{name}"])
             dtype = backend.to_numpy(now).dtype
-            if array.shape != shape or array.dtype != dtype:
-                raise RefoptError(
-                    f"slot {slot.name!r} of {name} must be {dtype} of shape {shape}; "
-                    f"the state has {array.dtype} of shape {array.shape}"
-                )
-            slots[slot.name].append(backend.adopt(array.copy(), _device_of(now)))
-    return int(meta["step"]), slots
+            array = _checked(state[f"slots[{slot.name}]{name}"], f"slot {slot.name!r} of {name}", shape, dtype)
+            slots[slot.name].append(backend.adopt(array.copy(), _device_of(now, backend)))
+    return meta["step"], slots
 
 
-def _device_of(array: Any) -> str | None:
-    """The device of a torch tensor or a JAX array, so that the restored slot lies beside its parameter."""
+def _checked(array: Any, what: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    array = np.asarray(array)
+    if array.shape != shape or array.dtype != dtype:
+        raise RefoptError(
+            f"{what} must be {np.dtype(dtype)} of shape {shape}; the state has {array.dtype} of shape {array.shape}; "
+            f"load it into an optimizer of the same parameters"
+        )
+    return array
+
+
+def _device_of(array: Any, backend: Backend) -> str | None:
+    """The device of an array by the backend's name for it, so that the restored slot lies beside its parameter."""
     device = getattr(array, "device", None)
     if device is None or isinstance(array, np.ndarray):
         return None
     platform = getattr(device, "platform", None)  # a jax.Device
-    return f"{platform}:{device.id}" if platform else str(device)
+    if platform:
+        return f"{platform}:{device.id}"
+    return str(device) if str(device) in backend.devices() else None
 
 
 def _meta(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     try:
         meta = json.loads(str(state[META]))
-        if meta["format"] != FORMAT:
-            raise RefoptError(f"the state has format {meta['format']!r}, this refopt reads {FORMAT}; update refopt")
-        return {"rule": meta["rule"], "axes": dict(meta["axes"]), "step": int(meta["step"])}
-    except (KeyError, ValueError, TypeError) as error:
-        if isinstance(error, RefoptError):
-            raise
-        raise RefoptError("this is no state of a refopt optimizer: its 'refopt' entry is missing or damaged") from None
+        if meta["format"] == FORMAT and isinstance(meta["step"], int) and meta["step"] >= 0:
+            return {"rule": meta["rule"], "axes": dict(meta["axes"]), "step": meta["step"]}
+        found = meta["format"]
+    except (KeyError, ValueError, TypeError):
+        found = FORMAT
+    if found != FORMAT:
+        raise RefoptError(f"the state has format {found!r}, this refopt reads {FORMAT}; update refopt")
+    raise RefoptError(
+        "this is no state of a refopt optimizer: its 'refopt' entry is missing or damaged; "
+        "give what state_dict() returned, or a file that save() wrote"
+    )
 
 
 def write(path: str | Path, state: Mapping[str, np.ndarray]) -> None:
     """Write at once or not at all."""
     path = Path(path)
     _check_suffix(path)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=path.suffix, delete=False) as file:
-        temporary = Path(file.name)
-    try:
-        if path.suffix == ".npz":
+    if not path.parent.is_dir():
+        raise RefoptError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+    library = None if path.suffix == ".npz" else _safetensors()
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".refopt-") as folder:
+        temporary = Path(folder) / path.name
+        if library is None:
             np.savez(temporary, **state)  # type: ignore[arg-type]  # savez takes arrays by any name
         else:
             arrays = {name: array for name, array in state.items() if name != META}
-            _safetensors().save_file(arrays, temporary, metadata={META: str(state[META])})
+            library.save_file(arrays, temporary, metadata={META: str(state[META])})
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays of a file; RefoptError if it is damaged or of another kind."""
     path = Path(path)
     _check_suffix(path)
+    reader = _read_npz if path.suffix == ".npz" else _read_safetensors
     try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        with _safetensors().safe_open(path, "np") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-            return arrays | {META: np.array((file.metadata() or {}).get(META, ""))}
+        return reader(path)
     except FileNotFoundError:
-        raise RefoptError(f"there is no file {path}") from None
+        raise RefoptError(f"there is no file {path}; give one that save() wrote") from None
+    except PermissionError as error:
+        raise RefoptError(f"{path} cannot be read: {error.strerror}; change its permissions") from None
     except Unsupported:
         raise
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError) as error:
+    except Exception as error:  # damage shows as any error: of zip, of a header, of the memory that a header asks for
         raise RefoptError(f"{path} is damaged or no {path.suffix} file: {error}; restore it from a copy") from None
-    except Exception as error:
-        if type(error).__name__ == "SafetensorError":  # its module is imported only where it is used
-            raise RefoptError(f"{path} is damaged or no .safetensors file: {error}; restore it from a copy") from None
-        raise
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    with path.open("rb") as stream:
+        if not zipfile.is_zipfile(stream):  # np.load would try other formats, and pickle
+            raise zipfile.BadZipFile("it is no zip archive")
+        stream.seek(0)
+        with np.load(stream, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    with _safetensors().safe_open(path, "np") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
+        return arrays | {META: np.array((file.metadata() or {}).get(META, ""))}
 
 
 def _check_suffix(path: Path) -> None:
@@ -152,6 +183,6 @@ def _safetensors() -> Any:
         import safetensors.numpy
     except ImportError:
         raise Unsupported(
-            "writing .safetensors needs the safetensors package: pip install safetensors, or use .npz"
+            ".safetensors files need the safetensors package; pip install safetensors, or use .npz"
         ) from None
     return safetensors.numpy

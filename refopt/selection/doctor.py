@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
-from refopt.selection.registry import get_backend, importable, installed
+from refopt.selection.registry import get_backend, importable, installed, one_line
 from refopt.selection.select import select
 
 LIBRARIES = ("numpy", "optree", "numba", "jax", "optax", "torch", "keras", "ml_dtypes", "safetensors")
@@ -29,14 +29,14 @@ class Diagnosis:
 
 def diagnose(name: str) -> Diagnosis:
     """Import one backend and ask it; a broken one is described, never raised."""
-    point = installed()[name].value
+    point = installed()[name].value if name in installed() else name
     if problem := importable(name):
         return Diagnosis(name, point, False, "", (), problem)
     backend = get_backend(name)
     try:
         return Diagnosis(name, point, True, backend.version(), tuple(backend.devices()), "")
     except Exception as error:  # a driver that fails is what a doctor is for
-        return Diagnosis(name, point, False, "", (), f"{type(error).__name__}: {error}")
+        return Diagnosis(name, point, False, "", (), one_line(error))
 
 
 def report() -> dict[str, Any]:
@@ -48,8 +48,8 @@ def report() -> dict[str, Any]:
         "python": platform.python_version(),
         "processors": os.cpu_count(),
         "libraries": {name: _version(name) for name in LIBRARIES},
-        "backends": [asdict(diagnose(name)) for name in installed()],
-        "chosen": {"backend": chosen.name, "reason": chosen.reason},
+        "backends": [asdict(diagnose(name)) for name in dict.fromkeys([*installed(), chosen.name])],
+        "chosen": {"backend": chosen.name, "reason": chosen.reason, "problem": importable(chosen.name) or ""},
         "order": "argument, then refopt.use(...), then REFOPT_BACKEND, then the type of the arrays, then numpy",
         "kernel_cache": str(cache_folder()),
     }

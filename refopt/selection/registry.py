@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
 from refopt.spec.backend import Backend
@@ -10,6 +11,11 @@ from refopt.spec.errors import RefoptError, Unsupported, unknown
 
 GROUP = "refopt.backends"
 EXTRAS = ("numba", "jax", "torch")  # backends of this distribution whose framework is an extra
+METHODS = tuple(name for name in {**Backend.__annotations__, **vars(Backend)} if not name.startswith("_"))
+REMEDY = (
+    "pip install 'refopt[all]' installs the frameworks of all of these. A third party's backend is found once its "
+    "package is installed, or named as module:ATTRIBUTE."
+)
 
 
 def installed() -> dict[str, EntryPoint]:
@@ -19,41 +25,54 @@ def installed() -> dict[str, EntryPoint]:
     return {name: found[name] for name in [*ours, *sorted(set(found) - set(ours))]}
 
 
-@lru_cache(maxsize=None)
+@cache
 def get_backend(name: str) -> Backend:
     """Import a backend by its name, or by `module:attribute`.
 
     Raises RefoptError for an unknown name, Unsupported if its framework is missing or broken.
     """
-    if ":" in name:
-        module, _, attribute = name.partition(":")
-        return _load(name, EntryPoint(attribute, f"{module}:{attribute}", GROUP))
     points = installed()
-    if name not in points:
-        remedy = "A third-party backend is found once its package is installed, or named as module:ATTRIBUTE."
-        raise unknown("refopt", "backend", name, points, remedy)
-    return _load(name, points[name])
+    if name in points:
+        return _load(name, points[name].module, points[name].attr)
+    if not isinstance(name, str) or ":" not in name:
+        raise unknown("refopt", "backend", name, points, REMEDY)
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise RefoptError(f"backend {name!r} must be named as module:ATTRIBUTE, e.g. my_package.backend:BACKEND")
+    return _load(name, module, attribute)
 
 
-def _load(name: str, point: EntryPoint) -> Backend:
+def _load(name: str, module: str, attribute: str) -> Backend:
     try:
-        return point.load()
-    except ImportError as error:
-        raise Unsupported(f"backend {name!r} cannot be imported: {error}; {_remedy(name)}") from error
-    except AttributeError as error:
-        raise RefoptError(f"backend {name!r}: {point.value} does not exist ({error})") from error
+        found = import_module(module)
+    except Exception as error:  # a broken framework raises anything
+        raise Unsupported(f"backend {name!r} cannot be imported: {one_line(error)}; {_remedy(name)}") from error
+    if not hasattr(found, attribute):
+        raise RefoptError(f"backend {name!r}: the module {module} has no {attribute!r}; name the object that it has")
+    backend = getattr(found, attribute)
+    if lacking := [method for method in METHODS if not hasattr(backend, method)]:
+        raise RefoptError(
+            f"backend {name!r} is no backend: it lacks {', '.join(lacking)}; see refopt.spec.backend.Backend"
+        )
+    return backend
 
 
 def _remedy(name: str) -> str:
     if name in EXTRAS:
         return f"install its framework with: pip install 'refopt[{name}]'"
-    return "install the package that provides it"
+    return "install or repair the package that provides it, with pip install"
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    said = " ".join(str(error).split())
+    return said if isinstance(error, ImportError) and said else f"{type(error).__name__}: {said}"
 
 
 def importable(name: str) -> str | None:
     """None if the backend imports, else the reason, in one line."""
     try:
         get_backend(name)
-    except Exception as error:  # whatever a broken framework raises is the answer
-        return f"{type(error).__name__}: {error}" if not isinstance(error, RefoptError) else str(error)
+    except RefoptError as error:
+        return str(error)
     return None

@@ -9,9 +9,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from refopt.selection.registry import get_backend, installed
+from refopt.selection.registry import get_backend, importable, installed
 from refopt.spec.backend import Backend
 from refopt.spec.errors import RefoptError
+
+ARGUMENT = "the argument backend="
+KNOWN = {"numpy": "numpy", "ml_dtypes": "numpy", "jax": "jax", "jaxlib": "jax", "torch": "torch"}
 
 _used: ContextVar[str | None] = ContextVar("refopt_backend", default=None)
 
@@ -25,7 +28,13 @@ class Selection:
 
     @property
     def backend(self) -> Backend:
-        return get_backend(self.name)
+        """The backend, imported. Raises RefoptError if it does not exist, Unsupported if it does not work."""
+        try:
+            return get_backend(self.name)
+        except RefoptError as error:
+            if self.reason == ARGUMENT:
+                raise
+            raise type(error)(f"{error} (why this backend: {self.reason})") from error
 
 
 @contextmanager
@@ -42,11 +51,11 @@ def use(backend: str) -> Iterator[Backend]:
 def select(backend: str | None = None, arrays: Sequence[Any] = ()) -> Selection:
     """The backend for these arrays. Raises RefoptError if nothing says which and the arrays disagree."""
     if backend is not None:
-        return Selection(backend, "the argument backend=")
+        return Selection(backend, ARGUMENT)
     if (used := _used.get()) is not None:
         return Selection(used, f"with refopt.use({used!r})")
     if variable := os.environ.get("REFOPT_BACKEND"):
-        return Selection(variable, "the environment variable REFOPT_BACKEND")
+        return Selection(variable, f"the environment variable REFOPT_BACKEND={variable}")
     return _by_type(arrays)
 
 
@@ -65,11 +74,10 @@ def _by_type(arrays: Sequence[Any]) -> Selection:
 
 def _owner(array: Any) -> str | None:
     """The backend whose arrays these are: ours by the module of the class, so that no framework is imported."""
-    module = type(array).__module__.partition(".")[0]
-    known = {"numpy": "numpy", "ml_dtypes": "numpy", "jax": "jax", "jaxlib": "jax", "torch": "torch"}
-    if module in known:
-        return known[module]
+    for ancestor in type(array).__mro__:  # a subclass of a torch tensor is one, wherever it was written
+        if (name := KNOWN.get(ancestor.__module__.partition(".")[0])) is not None:
+            return name
     if isinstance(array, int | float | complex | list | tuple | str | bytes | type(None)):
         return None
-    others = [name for name in installed() if name not in {"numpy", "numba", "jax", "torch"}]
-    return next((name for name in others if get_backend(name).owns(array)), None)
+    others = [name for name in installed() if name not in {*KNOWN.values(), "numba"}]
+    return next((name for name in others if importable(name) is None and get_backend(name).owns(array)), None)

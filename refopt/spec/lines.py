@@ -64,11 +64,15 @@ def expression(text: str) -> ast.expr:
 
 def names_read(values: Iterable[ast.expr]) -> set[str]:
     """The names that expressions read, functions called by them not counted."""
-    found: set[str] = set()
-    for value in values:
-        called = {id(node.func) for node in ast.walk(value) if isinstance(node, ast.Call)}
-        found |= {n.id for n in ast.walk(value) if isinstance(n, ast.Name) and id(n) not in called}
-    return found
+    return set().union(*map(_names, values))
+
+
+@lru_cache(maxsize=1 << 16)  # trees are shared and never changed, so a node is its own key
+def _names(node: ast.expr) -> frozenset[str]:
+    if isinstance(node, ast.Name):
+        return frozenset({node.id})
+    children = node.args if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
+    return frozenset().union(*(_names(child) for child in children if isinstance(child, ast.expr)))
 
 
 def rewrite(node: Any, visit: Callable[[ast.expr], ast.expr | None]) -> Any:
@@ -135,6 +139,14 @@ def _exact(node: Any) -> Any:
 
 def _is_one(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value == 1
+
+
+def inputs(lines: Sequence[Line]) -> set[str]:
+    """The names that the lines read before they assign them."""
+    read: set[str] = set()
+    for line in reversed(lines):
+        read = (read - {line.target}) | names_read([line.value])
+    return read
 
 
 def prune(lines: Sequence[Line], wanted: set[str], slots: set[str]) -> tuple[list[Line], set[str]]:

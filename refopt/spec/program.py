@@ -16,7 +16,7 @@ from typing import Any
 
 from refopt.spec.declare import Choice, Edit, Rule, Slot
 from refopt.spec.functions import FUNCTIONS
-from refopt.spec.lines import Line, expression, fill, names_read, parse, propagate, prune, substitute
+from refopt.spec.lines import Line, expression, fill, inputs, names_read, parse, propagate, prune, substitute
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,12 @@ class Program:
     @property
     def writes_parameter(self) -> bool:
         return "w" in self.outputs
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells one algorithm from another: the source, and what the slots start from."""
+        starts = tuple((slot.name, slot.init) for slot in self.slots)
+        return self.text, self.evaluate.text if self.evaluate else "", starts
 
     @cached_property
     def text(self) -> str:
@@ -94,7 +100,7 @@ def _assemble(
     outputs: tuple[str, ...],
     average: Program | None = None,
 ) -> Program:
-    read = names_read(line.value for line in lines)
+    read = inputs(lines)
     arrays = [name for name in ("w", "g") if name in read]
     arrays += [slot.name for slot in slots if slot.clock == "element"]
     numbers = tuple(slot for slot in slots if slot.clock == "step")

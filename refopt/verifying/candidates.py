@@ -64,11 +64,10 @@ def candidates(rule: Rule, known: Sequence[str]) -> Candidates:
             for choice in axis.choices
             if set(reads(rule, {**canonical, axis.name: choice})) - set(needed) <= usable
         )
-    found: dict[str, tuple[Program, list[dict[str, str]]]] = {}
+    found: dict[tuple[object, ...], tuple[Program, list[dict[str, str]]]] = {}
     for axes in variants(rule, tables):
         one = program(rule, axes)
-        key = one.text + (one.evaluate.text if one.evaluate else "")
-        found.setdefault(key, (one, []))[1].append(axes)
+        found.setdefault(one.key, (one, []))[1].append(axes)
     programs = tuple(Candidate(one, tuple(axes)) for one, axes in found.values())
     return Candidates(rule, tables, programs, assumed)
 

@@ -26,15 +26,18 @@ SETTINGS: dict[str, tuple[Mapping[str, float], ...]] = {
         {"mu": 0.75, "dampening": 0.375, "wd": 0.125},
     ),
     "adam": (
-        {"beta1": 0.875, "beta2": 0.96875, "eps": 0.015625, "wd": 0.0},
-        {"beta1": 0.75, "beta2": 0.9375, "eps": 0.0078125, "wd": 0.125},
+        {"beta1": 0.875, "beta2": 0.96875, "eps": 0.015625, "eps_root": 0.00390625, "wd": 0.0},
+        {"beta1": 0.75, "beta2": 0.9375, "eps": 0.0078125, "eps_root": 0.015625, "wd": 0.125},
     ),
     "lars": (
         {"mu": 0.875, "wd": 0.0625, "tc": 0.25, "eps": 0.03125},
         {"mu": 0.75, "wd": 0.25, "tc": 0.03125, "eps": 0.0625},
         {"mu": 0.75, "wd": 0.0, "tc": 0.5, "eps": 0.03125},
     ),
-    "ema": ({"mu": 0.75, "eps": 0.0078125}, {"mu": 0.96875, "eps": 0.015625}),
+    "ema": (
+        {"mu": 0.75, "eps": 0.0078125, "power": 0.5, "inv_gamma": 2.0},
+        {"mu": 0.96875, "eps": 0.015625, "power": 0.75, "inv_gamma": 0.5},
+    ),
 }
 # What the moving hyper-parameters become from step 8 on, where the subject can change them.
 CHANGES = {"beta1": 0.625, "beta2": 0.875, "mu": 0.5}

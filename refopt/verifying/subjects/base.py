@@ -46,8 +46,8 @@ def split_options(subject: str, options: Mapping[str, Any], known: Mapping[str, 
         ours = known.get(name) or (name if name in known.values() else None)
         if ours is not None and isinstance(value, int | float) and not isinstance(value, bool):
             numbers[ours] = float(value)
-        elif name in known or ours is None:
-            others[name] = value
+        elif ours is None or not isinstance(value, str):
+            others[name] = value  # momentum=None, or a schedule
         else:
             raise RefoptError(f"{subject}: {name} must be a number; got {value!r}")
     return numbers, others

@@ -62,7 +62,7 @@ class KerasSubject:
                     optimizer.learning_rate = now["lr"]
                 tensors = [self.keras.ops.convert_to_tensor(g, dtype=self.dtype) for g in gradients]
                 optimizer.apply(tensors, variables)
-                results.append([np.array(self.keras.ops.convert_to_numpy(v)) for v in variables])
+                results.append([np.array(self.keras.ops.convert_to_numpy(v.value)) for v in variables])
         return results
 
     def _precision(self) -> Any:

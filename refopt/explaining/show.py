@@ -8,12 +8,12 @@ from textwrap import indent
 from typing import Any
 
 from refopt.clocks import clocks
-from refopt.explain.equations import aligned, sides
-from refopt.explain.facts import equations, facts, programs
-from refopt.explain.layout import initial, number, pad, table, width
-from refopt.explain.markdown import page
-from refopt.explain.notation import LATEX, UNICODE
-from refopt.explain.symbols import NormOf
+from refopt.explaining.equations import aligned, sides
+from refopt.explaining.facts import equations, facts, programs
+from refopt.explaining.layout import initial, number, pad, table, width
+from refopt.explaining.markdown import page
+from refopt.explaining.notation import LATEX, UNICODE
+from refopt.explaining.symbols import NormOf
 from refopt.rules import get_rule
 from refopt.spec.declare import Rule
 from refopt.spec.errors import unknown
@@ -34,7 +34,7 @@ def text(hyper: Hyper) -> str:
     """For a terminal."""
     known = facts(hyper)
     sections = {
-        "": [f"{known['title']}: {known['describes']}", *(["", known["about"]] if known["about"] else [])],
+        "": [f"{known['title']}, {known['convention']}", *(["", known["about"]] if known["about"] else [])],
         "References": [
             f"  {line}" for r in known["references"] for line in (f"{r['work']}: {r['where']}", f"    {r['url']}")
         ],
@@ -61,9 +61,12 @@ def source(hyper: Hyper) -> str:
     functions = []
     for part in programs(hyper.program):
         first, *_, last = part.text.splitlines()
-        lines = list(zip(part.lines, map(str, clocks(part)), strict=True))
-        rows = [[line.text, f"# {clock}" + (f", {line.origin}" if line.origin else "")] for line, clock in lines]
-        functions.append("\n".join([first, *table(rows, indent=4), last]))
+        widest = max(len(line.text) for line in part.lines)
+        body = [
+            f"    {line.text:<{widest}}  # {clock}" + (f", {line.origin}" if line.origin else "")
+            for line, clock in zip(part.lines, clocks(part), strict=True)
+        ]
+        functions.append("\n".join([first, *body, last]))
     return "\n\n".join(functions) + "\n"
 
 

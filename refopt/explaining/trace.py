@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from refopt.engines.dtypes import HALF, compute_dtype
-from refopt.explain.equations import sides, term
-from refopt.explain.explanation import Explanation, Given, Step, TracedLine
-from refopt.explain.inputs import Inputs, check_count, inputs
-from refopt.explain.notation import UNICODE
-from refopt.explain.numbers import Numbers, View, compute
-from refopt.explain.symbols import NamedLine, named_lines
+from refopt.explaining.equations import sides, term
+from refopt.explaining.explanation import Explanation, Given, Step, TracedLine
+from refopt.explaining.inputs import Inputs, check_count, inputs
+from refopt.explaining.notation import UNICODE
+from refopt.explaining.numbers import Numbers, View, compute
+from refopt.explaining.symbols import NamedLine, named_lines
 from refopt.rules import get_rule
 from refopt.spec.declare import Rule, Slot
 from refopt.spec.functions import Scalar

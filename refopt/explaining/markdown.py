@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from refopt.explain.equations import aligned
-from refopt.explain.facts import equations, facts
-from refopt.explain.layout import initial, number
-from refopt.explain.notation import LATEX
-from refopt.explain.symbols import NormOf
+from refopt.explaining.equations import aligned
+from refopt.explaining.facts import equations, facts
+from refopt.explaining.layout import initial, number
+from refopt.explaining.notation import LATEX
+from refopt.explaining.symbols import NormOf
 from refopt.spec.hyper import Hyper
 
 CLOCKS = "[Clocks](../clocks.md) says what step, tensor and element mean."
@@ -21,9 +21,9 @@ def page(hyper: Hyper) -> str:
     known = facts(hyper)
     named = equations(hyper)
     parts = [
-        f"# {hyper.rule.title}",
+        f"# {known['title']}",
         *([known["about"]] if known["about"] else []),
-        f"What follows is {known['title']}: {plain(known['describes'])}.",
+        f"Shown here: {plain(known['convention'])}.",
         f"```python\n{known['source']}```",
         f"$$\n{aligned(named, LATEX)}\n$$",
         *([SUM] if any(isinstance(line.target, NormOf) for line in named) else []),

@@ -1,4 +1,4 @@
-"""Writes the generated documentation: `python -m refopt.explain.pages docs`.
+"""Writes the generated documentation: `python -m refopt.explaining.pages docs`.
 
 `rules/<name>.md` are generated as a whole. Pages written by hand hold generated blocks between two markers:
 
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from refopt.explain.show import show, source
+from refopt.explaining.show import show, source
 from refopt.rules import RULES, get_rule
 
 BLOCK = re.compile(r"(<!-- generated: (source|kernel) (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)

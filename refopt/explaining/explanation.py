@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from refopt.clocks import Clock
-from refopt.explain.facts import hyper_parameters_read, title
-from refopt.explain.layout import WIDTH, pad, width
+from refopt.explaining.facts import convention
+from refopt.explaining.layout import WIDTH, pad, width
 from refopt.spec.hyper import Hyper
 
 if TYPE_CHECKING:
@@ -79,11 +79,12 @@ class Explanation:
 
     @property
     def heading(self) -> str:
-        numbers = [f"{p.symbol} = {self.hyper.values[p.name]!r} ({p.name})" for p in hyper_parameters_read(self.hyper)]
+        rule, values = self.hyper.rule, self.hyper.values
+        numbers = [f"{rule.hyper_parameter(n).symbol} = {values[n]!r} ({n})" for n in self.hyper.read]
         place = f"Element {self.coordinate} of a {self.dtype} tensor of shape {self.shape}"
         if self.dtype != "float64":
             place += "\nValues per step and per tensor are float64, rounded to float32 where they meet an element"
-        return f"{title(self.hyper)}\n{place}\n{', '.join(numbers)}"
+        return f"{rule.title}, {convention(self.hyper)}\n{place}\n{', '.join(numbers)}"
 
     def text(self) -> str:
         """Plain text: every line in symbols, with its numbers, and its value."""
@@ -125,7 +126,7 @@ class Explanation:
             "rule": self.hyper.rule.name,
             "dialect": self.hyper.dialect,
             "axes": dict(self.hyper.axes),
-            "hyper_parameters": {p.name: self.hyper.values[p.name] for p in hyper_parameters_read(self.hyper)},
+            "hyper_parameters": {name: self.hyper.values[name] for name in self.hyper.read},
             "dtype": self.dtype,
             "shape": list(self.shape),
             "coordinate": self.coordinate,

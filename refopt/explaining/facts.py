@@ -6,11 +6,11 @@ from difflib import SequenceMatcher
 from inspect import getdoc, getmodule
 from typing import Any
 
-from refopt.explain.equations import sides
-from refopt.explain.notation import LATEX, UNICODE
-from refopt.explain.symbols import NamedLine, named_lines
+from refopt.explaining.equations import sides
+from refopt.explaining.notation import LATEX, UNICODE
+from refopt.explaining.symbols import NamedLine, named_lines
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter
-from refopt.spec.hyper import Hyper, conflict
+from refopt.spec.hyper import Hyper, conflict, reads
 from refopt.spec.lines import Line
 from refopt.spec.program import Program, program
 
@@ -18,17 +18,6 @@ from refopt.spec.program import Program, program
 def programs(update: Program) -> tuple[Program, ...]:
     """The update, and what to evaluate with if the rule has it."""
     return (update, update.evaluate) if update.evaluate else (update,)
-
-
-def reads(update: Program | None) -> set[str]:
-    """The hyper-parameters that the update or the average reads."""
-    return {name for part in programs(update) for name in part.hypers} if update else set()
-
-
-def hyper_parameters_read(hyper: Hyper) -> tuple[HyperParameter, ...]:
-    """The same, declared, in the rule's order."""
-    names = reads(hyper.program)
-    return tuple(p for p in hyper.rule.hyper_parameters if p.name in names)
 
 
 def equations(hyper: Hyper) -> list[NamedLine]:
@@ -40,11 +29,12 @@ def equations(hyper: Hyper) -> list[NamedLine]:
     return named
 
 
-def title(hyper: Hyper) -> str:
-    """The rule, its dialect, and the axis choices that are not the dialect's."""
-    dialect = hyper.rule.hyper(dialect=hyper.dialect)
-    others = [f"{name}={choice}" for name, choice in hyper.axes.items() if choice != dialect.axes[name]]
-    return f"{hyper.rule.title}, dialect {hyper.dialect}" + (f" but {', '.join(others)}" if others else "")
+def convention(hyper: Hyper) -> str:
+    """The dialect, what it describes, and the axis choices that are not its own."""
+    dialect = hyper.rule.dialect(hyper.dialect)
+    own = hyper.rule.hyper(dialect=hyper.dialect).axes
+    others = [f"{name}={choice}" for name, choice in hyper.axes.items() if choice != own[name]]
+    return f"dialect {dialect.name} ({dialect.describes})" + (f" but {', '.join(others)}" if others else "")
 
 
 def facts(hyper: Hyper) -> dict[str, Any]:
@@ -53,9 +43,9 @@ def facts(hyper: Hyper) -> dict[str, Any]:
     dialect = rule.dialect(hyper.dialect)
     return {
         "rule": rule.name,
-        "title": title(hyper),
+        "title": rule.title,
         "dialect": dialect.name,
-        "describes": dialect.describes,
+        "convention": convention(hyper),
         "about": getdoc(getmodule(rule.function)) or "",
         "source": "\n".join(part.text for part in programs(hyper.program)),
         "lines": [_line(named) for named in equations(hyper)],
@@ -98,18 +88,19 @@ def _hyper_parameter(hyper: Hyper, dialect: Dialect, p: HyperParameter) -> dict[
         "interval": p.interval,
         "meaning": p.meaning,
         "aliases": list(p.aliases),
-        "read": p.name in reads(hyper.program),
+        "read": p.name in hyper.read,
         "read_with": {
             axis.name: choices
             for axis in hyper.rule.axes
-            if (choices := [choice.name for choice in axis.table if p.name in reads(_with(hyper, axis, choice))])
+            if (choices := [choice.name for choice in axis.table if p.name in _reads_with(hyper, axis, choice)])
         },
     }
 
 
 def _choice(hyper: Hyper, axis: Axis, choice: Choice) -> dict[str, Any]:
     """A choice, the lines that it `writes`, and those that it goes `without`: what they assign is no longer there."""
-    other = _with(hyper, axis, choice)
+    axes = _with(hyper, axis, choice)
+    other = program(hyper.rule, axes) if axes else None
     writes, without = _difference(hyper.program, other) if other else ([], [])
     known = set(hyper.program.slots)
     return {
@@ -123,10 +114,15 @@ def _choice(hyper: Hyper, axis: Axis, choice: Choice) -> dict[str, Any]:
     }
 
 
-def _with(hyper: Hyper, axis: Axis, choice: Choice) -> Program | None:
-    """The source with this choice in place of the one taken, if the others allow it."""
+def _with(hyper: Hyper, axis: Axis, choice: Choice) -> dict[str, str] | None:
+    """The choices with this one in place of the one taken, if the others allow it."""
     axes = {**hyper.axes, axis.name: choice.name}
-    return None if conflict(hyper.rule, axes) else program(hyper.rule, axes)
+    return None if conflict(hyper.rule, axes) else axes
+
+
+def _reads_with(hyper: Hyper, axis: Axis, choice: Choice) -> tuple[str, ...]:
+    axes = _with(hyper, axis, choice)
+    return reads(hyper.rule, axes) if axes else ()
 
 
 def _difference(old: Program, new: Program) -> tuple[list[str], list[str]]:
@@ -151,5 +147,5 @@ def _dialect(hyper: Hyper, dialect: Dialect) -> dict[str, Any]:
         "axes": {
             axis.name: full.axes[axis.name] for axis in hyper.rule.axes if full.axes[axis.name] != axis.choices[0]
         },
-        "defaults": {p.name: full.values[p.name] for p in hyper_parameters_read(full)},
+        "defaults": {name: full.values[name] for name in full.read},
     }

@@ -6,8 +6,8 @@ import ast
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from refopt.explain.notation import Level, Part, Unicode, number
-from refopt.explain.symbols import NamedLine, NormOf, Term, is_norm
+from refopt.explaining.notation import Level, Part, Unicode, number
+from refopt.explaining.symbols import NamedLine, NormOf, Term, is_norm
 from refopt.spec.lines import source_of
 
 OPERATORS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}

@@ -7,16 +7,16 @@ Everything is derived from the rule's source and declaration; nothing restates t
     inputs, numbers, trace         a rule at work; explanation is what comes out
 """
 
-from refopt.explain.catalogue import list_rules, rule_rows
-from refopt.explain.explanation import Explanation, Step, TracedLine
-from refopt.explain.show import show
-from refopt.explain.trace import explain
+from refopt.explaining.catalogue import list_rules, rule_rows
+from refopt.explaining.explanation import Explanation, Step, TracedLine
+from refopt.explaining.show import show
+from refopt.explaining.trace import explain
 
 __all__ = ["Explanation", "Step", "TracedLine", "explain", "list_rules", "rule_rows", "show", "write_pages"]
 
 
 def write_pages(folder: str) -> list[str]:
     """Write every rule's page and the generated blocks of the other pages under a documentation folder."""
-    from refopt.explain import pages  # here: it is also run as a program, and must not be imported before that
+    from refopt.explaining import pages  # here: it is also run as a program, and must not be imported before that
 
     return [str(path) for path in pages.write_pages(folder)]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import ClassVar, NamedTuple
 
-from refopt.explain.symbols import Symbol
+from refopt.explaining.symbols import Symbol
 
 
 class Level(IntEnum):

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from refopt.engines.dtypes import HALF, PARAMETER_DTYPES
-from refopt.explain.equations import Writer
-from refopt.explain.notation import UNICODE, Level, Part, number
-from refopt.explain.symbols import NamedLine, NormOf
+from refopt.explaining.equations import Writer
+from refopt.explaining.notation import UNICODE, Level, Part, number
+from refopt.explaining.symbols import NamedLine, NormOf
 from refopt.spec.functions import FUNCTIONS, REDUCTIONS
 from refopt.spec.lines import source_of
 
 SHOWN = 4  # elements of a tensor that a norm shows
+LEFT_OUT = "…"
 
 
 def _rounding(dtype: np.dtype) -> Callable[[Any], np.ndarray]:
@@ -83,7 +84,8 @@ class Numbers:
         """The right-hand side of a line. A norm is written out as what it is."""
         value = named.line.value
         if isinstance(named.target, NormOf) and isinstance(value, ast.Call):
-            squares = [UNICODE.power(number(x), Part("2")).text for x in self._elements(value.args[0])]
+            elements = self._elements(value.args[0])
+            squares = [x if x == LEFT_OUT else UNICODE.power(number(x), Part("2")).text for x in elements]
             return UNICODE.root(Part(" + ".join(squares), Level.SUM)).text
         return self.writer.write(value)
 
@@ -111,4 +113,4 @@ class Numbers:
         flat = np.ravel(compute(node, self.values))
         if flat.size <= SHOWN:
             return [self.text(x) for x in flat]
-        return [*(self.text(x) for x in flat[: SHOWN - 2]), "…", self.text(flat[-1])]
+        return [*(self.text(x) for x in flat[: SHOWN - 2]), LEFT_OUT, self.text(flat[-1])]
