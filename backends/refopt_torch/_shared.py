@@ -1,0 +1,94 @@
+"""What the rules of the port share: how one is declared, weight decay, velocity, and division as IEEE-754 has it.
+
+All functions work on lists of tensors of one device and dtype, in place where their name ends in an underscore.
+Numbers that are the same for all elements are computed on the host in float64 and handed to torch as Python floats;
+torch rounds each once to the tensors' dtype.
+
+Numeric profile: `x + c * y` is one call (`alpha=c`), which most machines contract to one rounding (FMA). So a step too
+small for a subnormal number still gives the sign to a zero: 0.0 - lr * g can be -0.0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+Axes: TypeAlias = Mapping[str, str]
+
+
+class Port(NamedTuple):
+    """A rule as this port has it.
+
+    `choices` is every axis with the choices implemented here. `slots` names the state: "zeros" and "params" are one
+    tensor per parameter, a number is one float for all. `update(w, g, slots, *, t, axes, <numbers>)` changes w and
+    slots; it may keep neither g nor anything that shares memory with it.
+    """
+
+    choices: Mapping[str, tuple[str, ...]]
+    slots: Callable[[Axes], dict[str, str | float]]
+    update: Callable[..., None]
+    average: Callable[..., list[Tensor]] | None = None
+    reads_gradient: bool = True
+
+
+DECAY = ("none", "l2", "decoupled", "decoupled_after", "decoupled_no_lr", "decoupled_no_lr_after")
+FIRST_STEP = ("zeros", "copy_gradient")
+NESTEROV = ("no", "yes", "scaled")
+
+
+def divide(a: float, b: float) -> float:
+    """a / b, where Python would raise: x/0 is infinity, 0/0 is NaN."""
+    if b != 0:
+        return a / b
+    return math.nan if a == 0 or math.isnan(a) else math.copysign(math.inf, a) * math.copysign(1.0, b)
+
+
+def decayed_gradient(axes: Axes, g: list[Tensor], w: list[Tensor], wd: float) -> list[Tensor]:
+    """g + wd*w if the decay is L2 regularisation, else g itself."""
+    return list(torch._foreach_add(g, w, alpha=wd)) if axes["decay"] == "l2" else g
+
+
+def decay_before_(axes: Axes, w: list[Tensor], *, lr: float, wd: float) -> None:
+    """Decoupled decay, where it comes before the step."""
+    if axes["decay"] in ("decoupled", "decoupled_no_lr"):
+        _decay_(w, lr * wd if axes["decay"] == "decoupled" else wd)
+
+
+def decay_after_(axes: Axes, w: list[Tensor], *, lr: float, wd: float) -> None:
+    """Decoupled decay, where it comes after the step."""
+    if axes["decay"] in ("decoupled_after", "decoupled_no_lr_after"):
+        _decay_(w, lr * wd if axes["decay"] == "decoupled_after" else wd)
+
+
+def _decay_(w: list[Tensor], rate: float) -> None:
+    # Not w * (1 - rate): an infinite weight decays to NaN (inf - inf), whatever the rate.
+    torch._foreach_add_(w, w, alpha=-rate)
+
+
+def accumulate_(axes: Axes, u: list[Tensor], g: list[Tensor], *, t: int, mu: float, scale: float = 1.0) -> None:
+    """The velocity: u = mu*u + scale*g, or g unscaled at the first step."""
+    if t == 1 and axes["first_step"] == "copy_gradient":
+        torch._foreach_copy_(u, g)
+    else:
+        torch._foreach_mul_(u, mu)
+        torch._foreach_add_(u, g, alpha=scale)
+
+
+def look_ahead(axes: Axes, g: list[Tensor], u: list[Tensor], mu: float) -> list[Tensor]:
+    """The direction of the step: u itself, or Nesterov's g + mu*u."""
+    if axes["nesterov"] == "no":
+        return u
+    if axes["nesterov"] == "yes":
+        return list(torch._foreach_add(g, u, alpha=mu))
+    direction = list(torch._foreach_mul(g, 1 - mu))
+    torch._foreach_add_(direction, u, alpha=mu)
+    return direction
+
+
+def element_slots(*names: str) -> Callable[[Axes], dict[str, Any]]:
+    """Slots that are there whatever the axes, each a tensor of zeros per parameter."""
+    return lambda axes: dict.fromkeys(names, "zeros")

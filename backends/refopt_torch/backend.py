@@ -1,0 +1,86 @@
+"""The torch backend: refopt's hooks on top of the port."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from refopt.spec.backend import Slots
+from refopt.spec.errors import RefoptError, Unsupported
+from refopt.spec.hyper import Hyper
+from refopt_torch import arrays
+from refopt_torch.step import get_port, initial_slot, refused, step_
+
+
+class TorchBackend:
+    """Runs every rule on dense floating-point tensors. See `refopt.spec.backend.Backend`."""
+
+    name = "torch"
+    in_place = True
+
+    def version(self) -> str:
+        return f"torch {torch.__version__}"
+
+    def devices(self) -> tuple[str, ...]:
+        return arrays.devices()
+
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, Tensor)
+
+    def supports(self, hyper: Hyper, dtype: str, device: str | None = None) -> str | None:
+        try:
+            get_port(hyper.rule.name, hyper.axes)
+        except Unsupported as reason:
+            return str(reason)
+        return refused(dtype) or arrays.absent(device)
+
+    def adopt(self, array: Any, device: str | None = None) -> Tensor:
+        return arrays.adopt(array, device)
+
+    def to_numpy(self, array: Tensor) -> np.ndarray:
+        return arrays.to_numpy(array)
+
+    def init(self, hyper: Hyper, params: Sequence[Tensor]) -> Slots:
+        port = get_port(hyper.rule.name, hyper.axes)
+        return {
+            name: [initial_slot(p, init) for p in params] if isinstance(init, str) else init
+            for name, init in port.slots(hyper.axes).items()
+        }
+
+    def update(
+        self,
+        hyper: Hyper,
+        t: int,
+        params: Sequence[Tensor],
+        grads: Sequence[Tensor] | None,
+        slots: Slots,
+        *,
+        in_place: bool,
+    ) -> tuple[list[Tensor], Slots]:
+        """Step number t. Without `in_place` the new parameters are detached clones."""
+        new = dict(slots)
+        if not in_place:
+            params = [p.detach().clone() for p in params]
+            new = {name: [x.clone() for x in slot] if isinstance(slot, list) else slot for name, slot in new.items()}
+        step_(hyper.rule.name, hyper.axes, hyper.values, t, params, grads, new)
+        return list(params), new
+
+    @torch.no_grad()
+    def assign(self, params: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+        for p, value in zip(params, values, strict=True):
+            p.copy_(value)
+
+    @torch.no_grad()
+    def average(self, hyper: Hyper, t: int, params: Sequence[Tensor], slots: Slots) -> list[Tensor]:
+        compute = get_port(hyper.rule.name, hyper.axes).average
+        if compute is None:
+            raise RefoptError(f"torch: {hyper.rule.name} has no average; evaluate with the parameters themselves")
+        averages = compute(slots["m"], t=t, axes=hyper.axes, **hyper.values) if params else []
+        return [a.to(p.dtype) for a, p in zip(averages, params, strict=True)]
+
+
+BACKEND = TorchBackend()

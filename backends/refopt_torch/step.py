@@ -1,0 +1,123 @@
+"""One step of any rule on any list of parameters: checked, grouped by device and dtype, widened where they are narrow.
+
+float16 and bfloat16 parameters are computed in float32, with float32 slots, and rounded once at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from refopt.spec.errors import RefoptError, Unsupported, unknown
+from refopt_torch._shared import Axes, Port
+from refopt_torch.adam import ADAM
+from refopt_torch.ema import EMA
+from refopt_torch.lars import LARS
+from refopt_torch.momentum import MOMENTUM
+from refopt_torch.sgd import SGD
+
+PORTS: dict[str, Port] = {"sgd": SGD, "momentum": MOMENTUM, "adam": ADAM, "lars": LARS, "ema": EMA}
+
+WORKING = {
+    torch.float16: torch.float32,
+    torch.bfloat16: torch.float32,
+    torch.float32: torch.float32,
+    torch.float64: torch.float64,
+}
+DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in WORKING}
+
+
+def get_port(rule: str, axes: Axes) -> Port:
+    """The port of a rule; Unsupported if it lacks the rule, or one of the choices."""
+    if rule not in PORTS:
+        raise Unsupported(str(unknown("torch", "rule", rule, PORTS, "Run other rules on the numpy backend.")))
+    choices = PORTS[rule].choices
+    for axis, choice in axes.items():
+        if choice not in choices.get(axis, ()):
+            known = ", ".join(choices.get(axis, ())) or "nothing, the axis is unknown to it"
+            raise Unsupported(
+                f"torch: {rule} has no {axis}={choice!r}; it knows {known}. Run this choice on the numpy backend."
+            )
+    return PORTS[rule]
+
+
+def refused(dtype: str) -> str | None:
+    """Why parameters of this dtype cannot be updated, or None."""
+    if dtype in DTYPES:
+        return None
+    remedy = "view them as pairs of real numbers (torch.view_as_real)" if "complex" in dtype else "convert them"
+    return f"torch: parameters must be {', '.join(DTYPES)}; got {dtype}: {remedy}"
+
+
+def working_dtype(tensor: Tensor) -> torch.dtype:
+    """The dtype of arithmetic and slots for a parameter; Unsupported if there is none, or if it is not dense."""
+    if reason := refused(str(tensor.dtype).removeprefix("torch.")):
+        raise Unsupported(reason)
+    if tensor.layout is not torch.strided:
+        raise Unsupported(f"torch: tensors must be dense; got {tensor.layout}: call .to_dense() on it")
+    return WORKING[tensor.dtype]
+
+
+def initial_slot(param: Tensor, init: str) -> Tensor:
+    """One slot of one parameter before the first step."""
+    dtype = working_dtype(param)
+    if init == "params":
+        return param.detach().to(dtype, copy=True)
+    return torch.zeros_like(param, dtype=dtype)
+
+
+@torch.no_grad()
+def step_(
+    rule: str,
+    axes: Axes,
+    values: Mapping[str, float],
+    t: int,
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor] | None,
+    slots: dict[str, Any],
+) -> None:
+    """Step number t, in place: the tensors in params and slots, and the floats in slots. Gradients are only read."""
+    port = get_port(rule, axes)
+    work = [working_dtype(p) for p in params]
+    if port.reads_gradient != (grads is not None):
+        wanted = "needs a gradient for each parameter; got None" if grads is None else "reads no gradient; pass None"
+        raise RefoptError(f"torch: {rule} {wanted}")
+    if grads is not None:
+        _check_like("gradient", grads, params, [p.dtype for p in params])
+    tensors = [name for name, init in port.slots(axes).items() if isinstance(init, str)]
+    for name in tensors:
+        _check_like(f"slot {name}", slots[name], params, work)
+
+    groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for i, p in enumerate(params):
+        groups.setdefault((p.device, p.dtype), []).append(i)
+    numbers = {name: slots[name] for name in port.slots(axes) if name not in tensors}
+    for indices in groups.values():
+        narrow = [params[i] for i in indices]
+        dtype = work[indices[0]]
+        w = [p.detach().to(dtype) for p in narrow]  # the tensor itself where its dtype is wide enough
+        g = [grads[i].detach().to(dtype) for i in indices] if grads is not None else None
+        mine = {name: [slots[name][i] for i in indices] for name in tensors} | numbers
+        port.update(w, g, mine, t=t, axes=axes, **values)
+        slots |= {name: mine[name] for name in numbers}  # every group starts from the same number and makes the same
+        if port.reads_gradient and dtype != narrow[0].dtype:
+            torch._foreach_copy_(narrow, w)
+
+
+def _check_like(what: str, tensors: Sequence[Tensor], params: Sequence[Tensor], dtypes: Sequence[torch.dtype]) -> None:
+    """Refuse what torch would broadcast, promote or fail on in its own words."""
+    if len(tensors) != len(params):
+        raise RefoptError(f"torch: {what}: got {len(tensors)} for {len(params)} parameters; give one for each")
+    for i, (x, p, dtype) in enumerate(zip(tensors, params, dtypes, strict=True)):
+        if not isinstance(x, Tensor):
+            raise Unsupported(f"torch: {what} {i} must be a torch.Tensor; got {type(x).__name__}: adopt() it first")
+        if x.layout is not torch.strided:
+            raise Unsupported(f"torch: {what} {i} must be dense; got {x.layout}: call .to_dense() on it")
+        if (x.shape, x.dtype, x.device) != (p.shape, dtype, p.device):
+            raise RefoptError(
+                f"torch: {what} {i} must be {dtype} of shape {tuple(p.shape)} on {p.device}, as its parameter needs;"
+                f" got {x.dtype} of shape {tuple(x.shape)} on {x.device}"
+            )

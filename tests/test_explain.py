@@ -1,0 +1,370 @@
+"""What is shown is what is computed: equations, numbers and pages agree with the engine, the source and each other."""
+
+import json
+import math
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from refopt.clocks import Clock
+from refopt.engines.dtypes import PARAMETER_DTYPES
+from refopt.engines.numpy_engine import BACKEND
+from refopt.explaining import explain, list_rules, rule_rows, show
+from refopt.explaining.equations import sides
+from refopt.explaining.facts import equations
+from refopt.explaining.inputs import GRADS, PARAMS
+from refopt.explaining.notation import LATEX, UNICODE
+from refopt.rules import RULES
+from refopt.spec.errors import RefoptError
+from refopt.spec.hyper import Hyper, conflict, reads, variants
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+# Not the defaults, so that no term vanishes. What the axes do not read is left out.
+NUMBERS = {
+    "lr": 0.125, "mu": 0.75, "wd": 0.0625, "beta1": 0.75, "beta2": 0.9, "eps": 0.01, "eps_root": 0.02,
+    "dampening": 0.3, "tc": 0.2, "power": 0.5, "inv_gamma": 2.0,
+}  # fmt: skip
+
+
+def single_changes() -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Every dialect as it is, then every choice that its rule's canonical source does not take, one at a time."""
+    for rule in RULES.values():
+        for dialect in rule.dialects:
+            yield rule.name, dialect.name, {}
+        first = {axis.name: axis.choices[0] for axis in rule.axes}
+        for axis in rule.axes:
+            for choice in axis.choices[1:]:
+                if conflict(rule, {**first, axis.name: choice}) is None:
+                    yield rule.name, "paper", {**first, axis.name: choice}
+
+
+def samples(count: int) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Combinations of choices, `count` of each rule."""
+    draw = random.Random(0)
+    for rule in RULES.values():
+        every = list(variants(rule))
+        for axes in draw.sample(every, min(count, len(every))):
+            yield rule.name, "paper", axes
+
+
+CASES = [*single_changes(), *samples(5)]
+NAMES = ["-".join([rule, dialect, *axes.values()]) for rule, dialect, axes in CASES]
+each_case = pytest.mark.parametrize(("rule", "dialect", "axes"), CASES, ids=NAMES)
+
+
+def numbers(rule: str, dialect: str, axes: dict[str, str]) -> dict[str, float]:
+    read = reads(RULES[rule], {**RULES[rule].hyper(dialect=dialect).axes, **axes})
+    return {name: NUMBERS.get(name, RULES[rule].hyper_parameter(name).default) for name in read}
+
+
+def engine_steps(hyper: Hyper, dtype: str, steps: int) -> Iterator[dict[str, Any]]:
+    """The parameter, the slots and the average after each step of the engine, on the example's inputs."""
+    kind = PARAMETER_DTYPES[dtype]
+    params = [np.array(PARAMS[0], kind)]
+    slots = BACKEND.init(hyper, params)
+    for t in range(1, steps + 1):
+        if not hyper.program.writes_parameter:
+            params = [np.array(PARAMS[t % len(PARAMS)], kind)]
+        grads = [np.array(GRADS[(t - 1) % len(GRADS)], kind)] if hyper.program.reads_gradient else None
+        params, slots = BACKEND.update(hyper, t, params, grads, slots, in_place=False)
+        after = {name: slot if isinstance(slot, float) else slot[0] for name, slot in slots.items()}
+        if hyper.program.writes_parameter:
+            after["w"] = params[0]
+        if hyper.program.evaluate:
+            after["a"] = BACKEND.average(hyper, t, params, slots)[0]
+        yield after
+
+
+def bits(value: Any) -> str:
+    return float(value).hex()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@each_case
+def test_values_are_the_engines(rule: str, dialect: str, axes: dict[str, str], dtype: str) -> None:
+    given = {**axes, **numbers(rule, dialect, axes)}
+    coordinate = len(rule) % 3
+    explanation = explain(rule, dialect=dialect, dtype=dtype, coordinate=coordinate, **given)
+    for step, after in zip(explanation.steps, engine_steps(explanation.hyper, dtype, 3), strict=True):
+        last = {line.target: line.value for line in step.lines}
+        for name, expected in after.items():
+            number = expected if isinstance(expected, float) else expected[coordinate]
+            assert bits(last[name]) == bits(number), f"step {step.t}: {name}"
+
+
+SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-")
+
+
+def as_python(shown: str) -> str:
+    """The numbers of a line as a Python expression."""
+    text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+", lambda m: f"**({m[0].translate(SUPERSCRIPTS)})", shown)
+    text = re.sub(r"√(\d[\d.]*(e[-+]\d+)?)", r"sqrt(\1)", text).replace("√", "sqrt")
+    return text.replace("·", "*").replace("−", "-").replace("^", "**")
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-15), ("float32", 1e-6)])
+@each_case
+def test_numbers_compute_to_the_value(
+    rule: str, dialect: str, axes: dict[str, str], dtype: str, tolerance: float
+) -> None:
+    """A reader who types in what is shown gets what is shown: parentheses and digits are right."""
+    scope = {"sqrt": math.sqrt, "max": max, "min": min, "inf": math.inf, "nan": math.nan}
+    given = {**axes, **numbers(rule, dialect, axes)}
+    for step in explain(rule, dialect=dialect, dtype=dtype, **given).steps:
+        for line in step.lines:
+            if math.isfinite(line.value) and "inf" not in line.substituted:
+                scale = max(abs(line.value), 1.0)
+                assert abs(eval(as_python(line.substituted), scope) - line.value) <= tolerance * scale, line
+
+
+@each_case
+def test_a_step_starts_from_what_the_last_one_showed(rule: str, dialect: str, axes: dict[str, str]) -> None:
+    steps = explain(rule, dialect=dialect, dtype="float32", **axes).steps
+    for before, after in pairwise(steps):
+        shown = {line.symbol: line.shown for line in before.lines}
+        kept = [given for given in after.given if given.symbol in shown]
+        assert len(kept) >= len(after.given) - 1  # all but g, or the w of a rule that leaves it alone
+        assert {given.symbol: given.shown for given in kept}.items() <= shown.items()
+
+
+COMMANDS = {
+    "begin", "end", "frac", "sqrt", "hat", "bar", "lVert", "rVert", "textstyle", "sum", "cdot", "mathrm",
+    "operatorname", "text", "max", "min", "left", "right", "le", "ge", "ne", "eta", "lambda", "mu", "beta",
+    "varepsilon", "tau", "pi", "gamma", "\\",
+}  # fmt: skip
+
+
+@each_case
+def test_latex_is_well_formed(rule: str, dialect: str, axes: dict[str, str]) -> None:
+    latex = show(rule, dialect=dialect, format="latex", **axes)
+    depth = 0
+    for character in latex:
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        assert depth >= 0
+    assert depth == 0
+    assert latex.count(r"\left(") == latex.count(r"\right)")
+    opened: list[str] = []
+    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", latex):
+        assert kind == "begin" or opened.pop() == name
+        opened += [name] if kind == "begin" else []
+    assert not opened
+    assert set(re.findall(r"\\([A-Za-z]+|\\)", latex)) <= COMMANDS
+    assert not re.search(r"'+(_\w|_\{[^}]*\})\^", latex), "a prime and a power are two superscripts"
+    assert not re.search(r"_(\w|\{[^{}]*\})_", latex), "two subscripts"
+    assert latex.isascii()
+
+
+# The source of one line, its equation in Unicode, and in LaTeX.
+EQUATIONS = [
+    ("sgd", {}, "w", "wₜ = wₜ₋₁ − η·gₜ", r"w_t = w_{t-1} - \eta g_t"),
+    ("sgd", {"decay": "l2"}, "g", "g′ₜ = gₜ + λ·wₜ₋₁", r"g'_t = g_t + \lambda w_{t-1}"),
+    ("momentum", {"decay": "l2", "lr_at": "inside"}, "u", "uₜ = μ·uₜ₋₁ + g″ₜ", r"u_t = \mu u_{t-1} + g''_t"),
+    (
+        "momentum",
+        {"first_step": "copy_gradient"},
+        "u",
+        "uₜ = gₜ if t = 1, else μ·uₜ₋₁ + gₜ",
+        r"u_t = \begin{cases} g_t & \text{if } t = 1 \\ \mu u_{t-1} + g_t & \text{otherwise} \end{cases}",
+    ),
+    ("momentum", {"nesterov": "yes"}, "w", "wₜ = wₜ₋₁ − η·(gₜ + μ·uₜ)", r"w_t = w_{t-1} - \eta (g_t + \mu u_t)"),
+    ("momentum", {"decay": "decoupled"}, "w", "wₜ = w′ₜ − η·uₜ", r"w_t = w'_t - \eta u_t"),
+    ("momentum", {"decay": "decoupled_after"}, "w", "wₜ = w′ₜ − η·λ·w′ₜ", r"w_t = w'_t - \eta \lambda w'_t"),
+    ("adam", {"decay": "l2"}, "v", "vₜ = β₂·vₜ₋₁ + (1 − β₂)·g′ₜ²", r"v_t = \beta_2 v_{t-1} + (1 - \beta_2) {g'_t}^2"),
+    ("adam", {}, "m_hat", "m̂ₜ = mₜ / c₁,ₜ", r"\hat{m}_t = \frac{m_t}{c_{1,t}}"),
+    ("adam", {"first_t": "0"}, "c1", "c₁,ₜ = 1 − β₁ᵗ⁻¹", r"c_{1,t} = 1 - \beta_1^{t - 1}"),
+    ("adam", {"amsgrad": "raw"}, "v_max", "v̄ₜ = max(v̄ₜ₋₁, vₜ)", r"\bar{v}_t = \max(\bar{v}_{t-1}, v_t)"),
+    ("adam", {"power": "product"}, "p1", "π₁,ₜ = π₁,ₜ₋₁·β₁", r"\pi_{1,t} = \pi_{1,t-1} \beta_1"),
+    (
+        "adam",
+        {"eps_at": "inside_raw"},
+        "d",
+        "dₜ = √(v̂ₜ + ε / c₂,ₜ)",
+        r"d_t = \sqrt{\hat{v}_t + \frac{\varepsilon}{c_{2,t}}}",
+    ),
+    (
+        "lars",
+        {"trust_of": "velocity"},
+        "g_norm",
+        "‖uₜ‖ = √Σ uₜ²",
+        r"\lVert u_t \rVert = \sqrt{\textstyle\sum u_t^2}",
+    ),
+    (
+        "lars",
+        {"clip": "min"},
+        "ratio",
+        "ratioₜ = min(τ·‖wₜ₋₁‖ / dₜ / η, 1)",
+        r"\mathrm{ratio}_t = \min\left(\frac{\frac{\tau \lVert w_{t-1} \rVert}{d_t}}{\eta}, 1\right)",
+    ),
+    ("lars", {"trust_of": "velocity"}, "w", "wₜ = wₜ₋₁ − trustₜ·uₜ", r"w_t = w_{t-1} - \mathrm{trust}_t \cdot u_t"),
+    ("ema", {}, "m", "mₜ = μ·mₜ₋₁ + (1 − μ)·wₜ", r"m_t = \mu m_{t-1} + (1 - \mu) w_t"),
+    ("ema", {"debias": "standard"}, "a", "aₜ = mₜ / (1 − μᵗ)", r"a_t = \frac{m_t}{1 - \mu^t}"),
+    ("ema", {"decay_schedule": "mean"}, "mu", "μₜ = 1 − 1 / t", r"\mu_t = 1 - \frac{1}{t}"),
+    (
+        "ema",
+        {"decay_schedule": "power"},
+        "mu",
+        "μₜ = min(μ, 1 − (1 + (t − 1) / γ)⁻ᵖ)",
+        r"\mu_t = \min\left(\mu, 1 - \left(1 + \frac{t - 1}{\gamma}\right)^{-p}\right)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "axes", "target", "unicode", "latex"), EQUATIONS)
+def test_equation(rule: str, axes: dict[str, str], target: str, unicode: str, latex: str) -> None:
+    line = [named for named in equations(RULES[rule].hyper(**axes)) if named.line.target == target][-1]
+    assert " = ".join(sides(line, UNICODE)) == unicode
+    assert " = ".join(sides(line, LATEX)) == latex
+
+
+def test_a_line_as_the_design_promises() -> None:
+    first = explain("adam", steps=1).steps[0].lines[0]
+    assert (first.symbol, first.symbols) == ("m₁", "β₁·m₀ + (1 − β₁)·g₁")
+    assert (first.substituted, first.shown) == ("0.9·0.0 + (1 − 0.9)·0.5", "0.04999999999999999")
+    assert (first.clock, first.target, first.origin) == (Clock.ELEMENT, "m", "")
+
+
+@pytest.mark.parametrize("digits", [1, 3, 17])
+def test_rounded_digits_are_marked(digits: int) -> None:
+    for dtype in ("float64", "float32"):
+        for step in explain("adam", dialect="objax", dtype=dtype, digits=digits).steps:
+            for line in step.lines:
+                kind = np.float32 if dtype == "float32" and line.clock is Clock.ELEMENT else np.float64
+                assert line.rounded or float(kind(line.shown)) == line.value
+                assert line.rounded == (line.stages[-1][0] == "≈")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize(("rule", "result"), [("adam", "w"), ("ema", "a")])
+def test_half_types_end_with_their_rounding(rule: str, result: str, dtype: str) -> None:
+    kind = PARAMETER_DTYPES[dtype].type
+    for step in explain(rule, dtype=dtype).steps:
+        before, last = [line for line in step.lines if line.target == result][-2:]
+        assert last is step.lines[-1]
+        assert last.symbols == f"{dtype}({before.symbol})"
+        assert before.symbol == last.symbol.replace(result, f"{result}′")
+        assert last.value == float(kind(before.value))
+
+
+def test_own_inputs() -> None:
+    params, grads = np.float32([[1.0, 2.0], [3.0, -0.0]]), np.ones((2, 2, 2), np.float32)
+    explanation = explain("sgd", dtype="float32", steps=2, params=params, grads=grads, coordinate=3, lr=0.5)
+    assert explanation.shape == (2, 2)
+    assert [line.value for step in explanation.steps for line in step.lines] == [-0.5, -1.0]
+    assert explanation.steps[0].lines[0].substituted == "-0.0 − 0.5·1.0"
+
+
+def test_a_large_tensor_shows_its_ends() -> None:
+    explanation = explain("lars", params=np.arange(100.0), grads=[np.ones(100)], steps=1)
+    norms = [line.substituted for line in explanation.steps[0].lines if line.target.endswith("_norm")]
+    assert norms == ["√(0.0² + 1.0² + … + 99.0²)", "√(1.0² + 1.0² + … + 1.0²)"]
+
+
+def test_a_scalar_tensor() -> None:
+    explanation = explain("lars", params=2.0, grads=[1.0], steps=1, when="matrices")
+    assert explanation.shape == ()
+    assert next(line for line in explanation.steps[0].lines if line.target == "trust").shown == "1"
+
+
+REFUSED = [
+    ("adam", {"steps": 0}, "steps must be a whole number of at least 1; got 0"),
+    ("adam", {"digits": 0}, "digits must be a whole number of at least 1; got 0"),
+    ("adam", {"coordinate": 3}, r"coordinate must be in \[0, 3\)"),
+    ("adam", {"dtype": "int8"}, "one of float64, float32, float16, bfloat16; got int8"),
+    ("adam", {"params": [1.0]}, r"the example gradients have shape \(3,\), params has \(1,\); give grads"),
+    ("adam", {"grads": [[1.0, 2.0, 3.0]]}, "grads must be 3 arrays for these steps; got 1"),
+    ("adam", {"steps": 1, "grads": [[1.0]]}, r"grads\[0\] has shape \(1,\); it must be \(3,\)"),
+    ("adam", {"params": np.zeros(3, np.float32)}, "params is float32; pass dtype='float32'"),
+    ("adam", {"params": "abc"}, "params must be an array of numbers; got 'abc'"),
+    ("ema", {"grads": [[1.0]]}, "reads no gradient; leave grads out"),
+    ("ema", {"params": [[1.0, 2.0]]}, "params must be 4 arrays for these steps; got 1"),
+    ("adma", {}, "Did you mean 'adam'"),
+    ("adam", {"epsat": "inside_hat"}, "Did you mean 'eps_at'"),
+]
+
+
+@pytest.mark.parametrize(("rule", "options", "message"), REFUSED)
+def test_refusals_say_what_to_do(rule: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(RefoptError, match=message):
+        explain(rule, **options)
+
+
+def strict_json(text: str) -> Any:
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@pytest.mark.parametrize(("rule", "dialect", "axes"), [case for case in CASES if not case[2]])
+def test_json_has_what_the_text_has(rule: str, dialect: str, axes: dict[str, str]) -> None:
+    hyper = RULES[rule].hyper(dialect=dialect, **axes)
+    known = strict_json(show(rule, dialect=dialect, format="json", **axes))
+    text = show(rule, dialect=dialect, **axes)
+    assert {axis["name"]: axis["chosen"] for axis in known["axes"]} == hyper.axes
+    assert [p["name"] for p in known["hyper_parameters"] if p["read"]] == list(hyper.read)
+    assert [slot["name"] for slot in known["slots"]] == [slot.name for slot in hyper.program.slots]
+    assert len(known["lines"]) == len(hyper.program.lines) + len(
+        hyper.program.evaluate.lines if hyper.program.evaluate else ()
+    )
+    for line in known["lines"]:
+        left, right = line["unicode"].split(" = ", 1)
+        assert line["source"] in text
+        assert f"= {right}\n" in text
+        assert f"  {left} " in text
+    traced = strict_json(explain(rule, dialect=dialect, **axes).json())
+    assert [len(step["lines"]) for step in traced["steps"]] == [len(known["lines"])] * 3
+
+
+def test_unknown_format() -> None:
+    with pytest.raises(RefoptError, match="unknown format 'html'; choose from text, latex, json, markdown"):
+        show("adam", format="html")
+
+
+def test_rich_renderings() -> None:
+    console = Console(width=100)
+    with console.capture() as captured:
+        console.print(list_rules())
+        console.print(explain("lars", dialect="objax", steps=1).render())
+    printed = captured.get()
+    for row in rule_rows():
+        assert row["name"] in printed
+    assert "‖w₀‖ = √Σ w₀²" in printed
+    assert "zero_norm=max" in printed
+
+
+def test_committed_pages_are_what_the_generator_writes(tmp_path: Path) -> None:
+    """`python -m refopt.explaining.pages docs` changes nothing."""
+    copy = tmp_path / "docs"
+    copy.mkdir()
+    for page in DOCS.glob("*.md"):
+        shutil.copy(page, copy)
+    command = [sys.executable, "-W", "error", "-m", "refopt.explaining.pages", str(copy)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    committed = {path.relative_to(DOCS): path.read_bytes() for path in DOCS.glob("rules/*.md")}
+    assert set(committed) == {Path("rules", f"{name}.md") for name in RULES}
+    committed |= {path.relative_to(DOCS): path.read_bytes() for path in DOCS.glob("*.md")}
+    written = {path.relative_to(copy): path.read_bytes() for path in copy.rglob("*.md")}
+    remedy = "run `python -m refopt.explaining.pages docs`"
+    assert {p for p in committed if committed[p] != written[p]} == set(), remedy
+    assert {Path(line).name for line in printed} >= {"adam.md", "clocks.md"}
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("rules/*.md")), ids=lambda path: path.stem)
+def test_every_row_of_a_page_has_its_columns(path: Path) -> None:
+    """A `|` of the text must not end a cell."""
+    width = 0
+    for line in path.read_text(encoding="utf-8").splitlines():
+        cells = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+        assert not (width and cells) or cells == width, line
+        width = cells
