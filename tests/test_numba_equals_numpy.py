@@ -33,9 +33,9 @@ def one_at_a_time() -> Iterator[tuple[str, str, dict[str, str]]]:
             rows = [{}] + [{axis.name: choice} for axis in rule.axes for choice in axis.choices]
             for row in rows:
                 if conflict(rule, base | row) is None:
-                    text = rule.hyper(dialect.name, **row).program.text
-                    if text not in seen:
-                        seen.add(text)
+                    key = rule.hyper(dialect.name, **row).program.key
+                    if key not in seen:
+                        seen.add(key)
                         yield rule.name, dialect.name, row
 
 

@@ -81,9 +81,11 @@ def restore(
             continue
         slots[slot.name] = []
         for name, shape, now in zip(names, shapes, current[slot.name], strict=True):
-            dtype = backend.to_numpy(now).dtype
-            array = _checked(state[f"slots[{slot.name}]{name}"], f"slot {slot.name!r} of {name}", shape, dtype)
-            slots[slot.name].append(backend.adopt(array.copy(), _device_of(now, backend)))
+            laid_out = np.empty_like(backend.to_numpy(now))  # in memory as now: torch's last bits depend on the strides
+            laid_out[...] = _checked(
+                state[f"slots[{slot.name}]{name}"], f"slot {slot.name!r} of {name}", shape, laid_out.dtype
+            )
+            slots[slot.name].append(backend.adopt(laid_out, _device_of(now)))
     return meta["step"], slots
 
 
