@@ -32,7 +32,7 @@ def record(hyper: Hyper, probe: Probe, dtype: str) -> Trace:
 def record_all(hyper: Hyper, dtype: str) -> list[Trace]:
     """Every probe of the rule, all its hyper-parameters free to change."""
     settable = {p.name for p in hyper.rule.hyper_parameters}
-    return [record(hyper, probe, dtype) for probe in probes(hyper.rule.name, settable, settable)]
+    return [record(hyper, probe, dtype) for probe in probes(hyper.rule, settable, settable)]
 
 
 def choices(rule: str) -> Iterator[dict[str, str]]:

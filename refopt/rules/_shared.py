@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from refopt.spec.declare import Axis, Choice, Edit, HyperParameter, after, before, line, within
 
-WD = HyperParameter("wd", "λ", 0.0, "[0, inf)", "weight decay", ("weight_decay",))
+WD = HyperParameter("wd", "λ", 0.0, "[0, inf)", "weight decay", ("weight_decay",), (0.0, 0.125, 0.0625))
 
 
 def LR(default: float) -> HyperParameter:
@@ -12,7 +12,7 @@ def LR(default: float) -> HyperParameter:
 
 
 def MU(default: float, interval: str = "[0, 1)", meaning: str = "momentum") -> HyperParameter:
-    return HyperParameter("mu", "μ", default, interval, meaning, ("momentum",))
+    return HyperParameter("mu", "μ", default, interval, meaning, ("momentum",), (0.875, 0.75, 0.9375))
 
 
 def decay_axis(l2: Edit, without: Collection[str] = ()) -> Axis:

@@ -21,9 +21,9 @@ EMA = Rule(
     evaluate=average,
     hyper_parameters=(
         MU(0.999, "[0, 1]", "decay of the average"),
-        HyperParameter("eps", "ε", 1e-6, "[0, 1]", "guard of the debiasing division", ("epsilon",)),
-        HyperParameter("power", "p", 2 / 3, "[0, inf)", "exponent of the decay's warm-up"),
-        HyperParameter("inv_gamma", "γ", 1.0, "(0, inf)", "time scale of the decay's warm-up, in steps"),
+        HyperParameter("eps", "ε", 1e-6, "[0, 1]", "guard of the debiasing division", ("epsilon",), (2**-7, 2**-6)),
+        HyperParameter("power", "p", 2 / 3, "[0, inf)", "exponent of the decay's warm-up", (), (0.5, 0.75)),
+        HyperParameter("inv_gamma", "γ", 1.0, "(0, inf)", "time scale of the decay's warm-up, in steps", (), (2.0, 0.5)),
     ),
     slots=(Slot("m", "m", "running average"),),
     axes=(

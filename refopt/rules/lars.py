@@ -28,8 +28,9 @@ LARS = Rule(
         LR(0.1),
         MU(0.9),
         WD,
-        HyperParameter("tc", "τ", 0.001, "[0, inf)", "trust coefficient", ("trust_coefficient",)),
-        HyperParameter("eps", "ε", 1e-8, "[0, inf)", "guard of the trust ratio's division", ("epsilon",)),
+        HyperParameter("tc", "τ", 0.001, "[0, inf)", "trust coefficient", ("trust_coefficient",),
+                       (0.5, 0.25, 2**-6)),
+        HyperParameter("eps", "ε", 1e-8, "[0, inf)", "guard of the trust ratio's division", ("epsilon",), (2**-5, 2**-4)),
     ),
     slots=(Slot("u", "u", "velocity"),),
     axes=(

@@ -17,7 +17,7 @@ MOMENTUM = Rule(
     hyper_parameters=(
         LR(0.01),
         MU(0.9),
-        HyperParameter("dampening", "d", 0.0, "[0, 1]", "dampening of the gradient"),
+        HyperParameter("dampening", "d", 0.0, "[0, 1]", "dampening of the gradient", (), (0.25, 0.375)),
         WD,
     ),
     slots=(Slot("u", "u", "velocity"),),

@@ -37,7 +37,8 @@ def export(hyper: Hyper, step: int, slots: Slots, names: Sequence[str], backend:
             state[f"slots[{slot.name}]"] = np.array(slots[slot.name], np.float64)
             continue
         for name, array in zip(names, slots[slot.name], strict=True):
-            state[f"slots[{slot.name}]{name}"] = np.array(backend.to_numpy(array))
+            # In C order, as safetensors would write the bytes of any other as they lie.
+            state[f"slots[{slot.name}]{name}"] = np.array(backend.to_numpy(array), order="C")
     return state
 
 
@@ -85,7 +86,7 @@ def restore(
             laid_out[...] = _checked(
                 state[f"slots[{slot.name}]{name}"], f"slot {slot.name!r} of {name}", shape, laid_out.dtype
             )
-            slots[slot.name].append(backend.adopt(laid_out, _device_of(now)))
+            slots[slot.name].append(backend.adopt(laid_out, _device_of(now, backend)))
     return meta["step"], slots
 
 

@@ -75,7 +75,11 @@ class Slot:
 
 @dataclass(frozen=True)
 class HyperParameter:
-    """A number with a symbol, a default, an interval such as "[0, 1)" and a meaning."""
+    """A number with a symbol, a default, an interval such as "[0, 1)" and a meaning.
+
+    `probes` are values at which conventions become visible, one per probe of the verifier: exact in float32, and far
+    from the values at which a choice changes nothing.
+    """
 
     name: str
     symbol: str
@@ -83,6 +87,7 @@ class HyperParameter:
     interval: str
     meaning: str
     aliases: tuple[str, ...] = ()
+    probes: tuple[float, ...] = ()
 
     def check(self, rule: str, value: Any) -> float:
         """Return `value` as a float; raise RefoptError if it is no finite number in the interval."""

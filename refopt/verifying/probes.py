@@ -7,10 +7,12 @@ large parameters, betas that change midway where the subject lets them (powers o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
+
+from refopt.spec.declare import Rule
 
 STEPS = 12
 RATES = (0.0625, 0.125, 0.25, 0.125, 0.03125, 0.0625, 0.25, 0.5, 0.125, 0.0625, 0.015625, 0.125)
@@ -18,27 +20,6 @@ SHAPES = ((), (3,), (5,), (2, 3), (3, 2), (4, 4))
 ZERO_STEPS = (1, 6)  # all gradients are zero
 QUIET = 2  # the index of the tensor whose parameters start at zero
 
-# Per rule, the hyper-parameters of each probe.
-SETTINGS: dict[str, tuple[Mapping[str, float], ...]] = {
-    "sgd": ({"wd": 0.0}, {"wd": 0.125}),
-    "momentum": (
-        {"mu": 0.875, "dampening": 0.25, "wd": 0.0},
-        {"mu": 0.75, "dampening": 0.375, "wd": 0.125},
-    ),
-    "adam": (
-        {"beta1": 0.875, "beta2": 0.96875, "eps": 0.015625, "eps_root": 0.00390625, "wd": 0.0},
-        {"beta1": 0.75, "beta2": 0.9375, "eps": 0.0078125, "eps_root": 0.015625, "wd": 0.125},
-    ),
-    "lars": (
-        {"mu": 0.875, "wd": 0.0625, "tc": 0.25, "eps": 0.03125},
-        {"mu": 0.75, "wd": 0.25, "tc": 0.03125, "eps": 0.0625},
-        {"mu": 0.75, "wd": 0.0, "tc": 0.5, "eps": 0.03125},
-    ),
-    "ema": (
-        {"mu": 0.75, "eps": 0.0078125, "power": 0.5, "inv_gamma": 2.0},
-        {"mu": 0.96875, "eps": 0.015625, "power": 0.75, "inv_gamma": 0.5},
-    ),
-}
 # What the moving hyper-parameters become from step 8 on, where the subject can change them.
 CHANGES = {"beta1": 0.625, "beta2": 0.875, "mu": 0.5}
 CHANGE_AT = 8
@@ -53,12 +34,13 @@ class Probe:
     hyper: list[dict[str, float]]
 
 
-def probes(rule: str, settable: Collection[str], per_step: Collection[str]) -> list[Probe]:
+def probes(rule: Rule, settable: Collection[str], per_step: Collection[str]) -> list[Probe]:
     """The probes of a rule for a subject with these hyper-parameters, of which `per_step` may change between steps."""
     made = []
-    for number, setting in enumerate(SETTINGS[rule]):
-        params, grads = _arrays(rule, number)
-        base = {name: value for name, value in setting.items() if name in settable}
+    values = {p.name: p.probes for p in rule.hyper_parameters if p.probes and p.name in settable}
+    for number in range(max(len(p.probes) for p in rule.hyper_parameters)):
+        params, grads = _arrays(number, first_is_zero="g" in rule.hyper().program.arrays)
+        base = {name: options[number % len(options)] for name, options in values.items()}
         hyper = []
         for step in range(1, STEPS + 1):
             now = dict(base)
@@ -73,7 +55,7 @@ def probes(rule: str, settable: Collection[str], per_step: Collection[str]) -> l
     return made
 
 
-def _arrays(rule: str, number: int) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
+def _arrays(number: int, *, first_is_zero: bool) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
     random = np.random.default_rng([20150508, number])
 
     def draw(shape: tuple[int, ...], size: float) -> np.ndarray:
@@ -87,7 +69,7 @@ def _arrays(rule: str, number: int) -> tuple[list[np.ndarray], list[list[np.ndar
         burst = 8.0 if step == 3 else 1.0
         sizes = (0.5, 0.0625, 0.25, 1.0, 0.03125, 0.5)
         now = [draw(shape, burst * size) for shape, size in zip(SHAPES, sizes, strict=True)]
-        if step in ZERO_STEPS and number == 0 and rule != "ema":
+        if step in ZERO_STEPS and number == 0 and first_is_zero:
             now = [np.zeros_like(g) for g in now]
         if step == 4:
             now[1] = np.zeros_like(now[1])

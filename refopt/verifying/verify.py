@@ -67,7 +67,7 @@ def _verify(subject: Subject, rule: Rule) -> Verdict:
     traces, notes = [], list(subject.notes)
     while not traces:
         try:
-            traces = [_trace(subject, probe) for probe in probes(rule.name, settable, subject.per_step & settable)]
+            traces = [_trace(subject, probe) for probe in probes(rule, settable, subject.per_step & settable)]
         except Unsupported as reason:
             # Some numbers exclude each other (torch: nesterov and dampening). Neutral ones can be left alone.
             neutral = [n for n in ("dampening",) if n in settable]

@@ -1,0 +1,63 @@
+"""How fast is one Adam step? refopt on Numba beside torch.optim.Adam, interleaved: `python docs/examples/speed.py`.
+
+Every round times each peer once, in turn, so that a machine that slows down slows all of them; the medians and the
+median of the ratios pair by pair are printed. float32, on as many threads as there are processors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+import refopt
+
+WORKLOADS = {"one tensor of 16M": (1, 1 << 24), "2000 tensors of 256": (2000, 256)}
+
+
+def peers(count: int, size: int) -> dict[str, Callable[[], object]]:
+    """One step of each peer, on arrays of its own."""
+    random = np.random.default_rng(0)
+    params = [random.standard_normal(size).astype(np.float32) for _ in range(count)]
+    grads = [random.standard_normal(size).astype(np.float32) for _ in range(count)]
+    ours = refopt.Adam([w.copy() for w in params], dialect="torch", backend="numba")
+    steps: dict[str, Callable[[], object]] = {"refopt numba": lambda: ours(1e-3, grads)}
+    for name, options in {"torch fused": {"fused": True}, "torch foreach": {"foreach": True}, "torch": {}}.items():
+        tensors = [torch.from_numpy(w.copy()).requires_grad_() for w in params]
+        for tensor, g in zip(tensors, grads, strict=True):
+            tensor.grad = torch.from_numpy(g.copy())
+        steps[name] = torch.optim.Adam(tensors, lr=1e-3, **options).step
+    return steps
+
+
+def measure(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Seconds per step of each peer, one entry per round, after two rounds that are not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds + 2):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: values[2:] for name, values in seconds.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=21, help="counted rounds (default 21)")
+    rounds = parser.parse_args().rounds
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; median of {rounds} interleaved rounds\n")
+    for workload, (count, size) in WORKLOADS.items():
+        seconds = measure(peers(count, size), rounds)
+        ours = seconds["refopt numba"]
+        print(workload)
+        for name, values in seconds.items():
+            ratio = statistics.median(a / b for a, b in zip(ours, values, strict=True))
+            print(f"  {name:<14} {1e3 * statistics.median(values):8.2f} ms   refopt takes {ratio:5.2f} of it")
+
+
+if __name__ == "__main__":
+    main()
