@@ -1,0 +1,99 @@
+"""What several rules share: scalars and their rounding, weight decay, momentum, and the norm of a tensor.
+
+A rule is two functions. `coefficients` computes the scalars of a step from the hyper-parameters and t: on the host
+(`xp` is numpy), where they are float64, or inside a trace (`xp` is jax.numpy), where t and lr are arrays. `update`
+takes these coefficients, rounded once, and one parameter with its gradient and slots. `CHOICES` says what it knows of
+each axis: what it does not know is refused, not computed as something else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Axes = Mapping[str, str]
+Scalar = Any  # a Python or NumPy float on the host, a 0-d array inside a trace
+Slots = dict[str, jax.Array]
+C = TypeVar("C", bound=tuple[Any, ...])
+
+DECAY = ("none", "l2", "decoupled", "decoupled_after", "decoupled_no_lr", "decoupled_no_lr_after")
+FIRST_STEP = ("zeros", "copy_gradient")
+NESTEROV = ("no", "yes", "scaled")
+
+
+def scalar_dtype() -> Any:
+    """The widest float that JAX has now: coefficients and norms are computed in it."""
+    return jax.dtypes.canonicalize_dtype(np.float64)
+
+
+def rounded(coefficients: C, dtype: Any) -> C:
+    """The coefficients in the dtype that a parameter is updated in, each rounded once."""
+    return jax.tree.map(lambda c: jnp.asarray(c, dtype), coefficients)
+
+
+def one_minus_power(beta: float, t: Scalar) -> Scalar:
+    """1 - beta**t. In float64 as it stands; a float32 trace needs more care, or a beta of 0.999 loses four digits.
+
+    With x = -t*log(beta) it is 1 - exp(-x) where that does not cancel, and the series x - x**2/2! + x**3/3! - ...
+    elsewhere. Largest error found: 2.3 ULP (XLA's own expm1 on the CPU: 5 ULP, at x = 0.125).
+    """
+    if t.dtype == np.float64:
+        return 1 - beta**t
+    x = t * -(math.log(beta) if beta > 0 else -1000.0)  # exp(-1000) is 0, and 0 * 1000 is 0: 0**0 is 1
+    series = 1.0
+    for k in range(11, 1, -1):  # in Horner's form; 0.7**12/12! is below a tenth of float32's last bit
+        series = 1 - x / k * series
+    return jnp.where(x < 0.7, x * series, 1 - jnp.exp(-x))
+
+
+def decay_before(axes: Axes, c: Any, w: jax.Array) -> jax.Array:
+    """Decoupled weight decay of the parameter before the step."""
+    if axes["decay"] == "decoupled":
+        return w - c.lr_wd * w
+    if axes["decay"] == "decoupled_no_lr":
+        return w - c.wd * w
+    return w
+
+
+def decay_after(axes: Axes, c: Any, w: jax.Array) -> jax.Array:
+    """Decoupled weight decay of the parameter after the step."""
+    if axes["decay"] == "decoupled_after":
+        return w - c.lr_wd * w
+    if axes["decay"] == "decoupled_no_lr_after":
+        return w - c.wd * w
+    return w
+
+
+def velocity(axes: Axes, c: Any, entering: jax.Array, scaled: jax.Array, u: jax.Array) -> jax.Array:
+    """mu*u plus what enters it, scaled; or at the first step what enters it, unscaled."""
+    new = c.mu * u + scaled
+    return jnp.where(c.t == 1, entering, new) if axes["first_step"] == "copy_gradient" else new
+
+
+def look_ahead(axes: Axes, c: Any, entering: jax.Array, u: jax.Array) -> jax.Array:
+    """The direction of the step: the new velocity, or Nesterov's look ahead along it."""
+    if axes["nesterov"] == "no":
+        return u
+    return (c.one_minus_mu * entering if axes["nesterov"] == "scaled" else entering) + c.mu * u
+
+
+def norm(x: jax.Array) -> jax.Array:
+    """The Euclidean norm over all elements, in `scalar_dtype()`.
+
+    In float64 as it stands. In float32 squares would overflow from 1.8e19 and vanish below 1e-23, so the elements are
+    first divided by a power of two (exactly) near the largest. The sum runs over a flat array: XLA then adds in a
+    tree, where over a small matrix it would add one by one.
+    """
+    dtype = scalar_dtype()
+    x = x.astype(dtype).ravel()
+    if dtype == np.float64:
+        return jnp.sqrt(jnp.sum(x * x))
+    largest = jnp.clip(jnp.max(jnp.abs(x), initial=0.0), 2.0**-126, 2.0**126)
+    scale = jax.lax.reduce_precision(largest, exponent_bits=8, mantissa_bits=0)  # the nearest power of two
+    x = x * (1 / scale)
+    return jnp.sqrt(jnp.sum(x * x)) * scale

@@ -1,0 +1,200 @@
+"""refopt's JAX backend: each step is one compiled call for the whole list of parameters.
+
+A step compiles once per rule, axes and list of shapes and dtypes. Hyper-parameters, lr and t are arguments of the
+compiled step, so that schedules and overrides never compile again. Their combinations (1 - beta2, 1 - beta2**t,
+eps / sqrt(1 - beta2**t), lr*wd, ...) are computed on the host in float64 and rounded once.
+
+Numeric profile, which XLA sets: `a*b + c` may be one rounding instead of two (FMA), a division by a scalar may be a
+multiplication with its reciprocal, and on the CPU subnormal numbers are taken and returned as zeros. Without
+jax_enable_x64 the norms of lars (largest error found: 4.5 ULP) and its trust ratio are float32, and a norm above 3.4e38
+is infinite. Measured on the CPU, one step with every choice of every axis: within 2 * eps * max(|new|, |old|, lr) of
+the float64 reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from refopt.spec.backend import Slots
+from refopt.spec.errors import RefoptError, Unsupported
+from refopt.spec.hyper import Hyper
+from refopt_jax import ports
+from refopt_jax._shared import Axes, scalar_dtype
+from refopt_jax.ports import FLOATS, PORTS
+
+INSTALL = "https://docs.jax.dev/en/latest/installation.html"
+
+
+@partial(jax.jit, static_argnames=("rule", "axes"))
+def compiled_step(
+    rule: str,
+    axes: tuple[tuple[str, str], ...],
+    numbers: jax.Array,
+    params: Sequence[jax.Array],
+    grads: Sequence[jax.Array] | None,
+    slots: Mapping[str, Sequence[jax.Array]],
+) -> tuple[list[jax.Array], dict[str, list[jax.Array]]]:
+    """`ports.step` on coefficients that come as one vector: one transfer to the device instead of a dozen."""
+    coefficients = PORTS[rule].scalars(*numbers)
+    new, slots = ports.step(rule, dict(axes), coefficients, params, grads, slots)
+    if grads is None:  # such rules leave the parameters alone
+        return [], slots
+    return [x.astype(w.dtype) for x, w in zip(new, params, strict=True)], slots
+
+
+@partial(jax.jit, static_argnames=("rule", "axes"))
+def compiled_average(
+    rule: str,
+    axes: tuple[tuple[str, str], ...],
+    numbers: jax.Array,
+    params: Sequence[jax.Array],
+    slots: Mapping[str, Sequence[jax.Array]],
+) -> list[jax.Array]:
+    port, averages = PORTS[rule], []
+    assert port.average is not None
+    for i, w in enumerate(params):
+        a = port.average(dict(axes), port.scalars(*numbers), {name: arrays[i] for name, arrays in slots.items()})
+        averages.append(a.astype(w.dtype))
+    return averages
+
+
+class JaxBackend:
+    """The rules of refopt on JAX arrays. Nothing is changed in place, and nothing of the caller's is donated."""
+
+    name = "jax"
+    in_place = False
+
+    def version(self) -> str:
+        return f"jax {jax.__version__}"
+
+    def devices(self) -> tuple[str, ...]:
+        return tuple(_devices())
+
+    def owns(self, array: Any) -> bool:
+        return isinstance(array, jax.Array)
+
+    def supports(self, hyper: Hyper, dtype: str, device: str | None = None) -> str | None:
+        return ports.refused(hyper.rule.name, hyper.axes) or _dtype_problem(dtype) or _device_problem(device)
+
+    def adopt(self, array: Any, device: str | None = None) -> jax.Array:
+        if problem := _device_problem(device):
+            raise Unsupported(problem)
+        target = None if device is None else _device(device)
+        if isinstance(array, jax.Array):
+            return array if target is None else jax.device_put(array, target)
+        if not isinstance(array, (np.ndarray, np.generic)):
+            raise Unsupported(f"jax: cannot adopt a {type(array).__name__}; give a JAX or NumPy array")
+        if problem := _dtype_problem(array.dtype.name):
+            raise Unsupported(problem)
+        # A copy: jax would share memory that its owner may still write to, and take it for constant.
+        copied = np.array(array, dtype=array.dtype.newbyteorder("="))
+        return jax.device_put(copied, target) if target is not None else jnp.asarray(copied)
+
+    def to_numpy(self, array: jax.Array) -> np.ndarray:
+        return np.array(array)
+
+    def init(self, hyper: Hyper, params: Sequence[jax.Array]) -> Slots:
+        return {
+            slot.name: float(slot.init) if slot.clock == "step" else [ports.initial(slot, w) for w in params]
+            for slot in hyper.program.slots
+        }
+
+    def update(
+        self,
+        hyper: Hyper,
+        t: int,
+        params: Sequence[jax.Array],
+        grads: Sequence[jax.Array] | None,
+        slots: Slots,
+        *,
+        in_place: bool,
+    ) -> tuple[list[jax.Array], Slots]:
+        _check(hyper, params, grads)
+        numbers, arrays = _split(slots)
+        if (advance := PORTS[hyper.rule.name].advance) is not None:
+            numbers = advance(hyper.values, numbers)
+        scalars = _scalars(hyper, t, numbers)
+        given = None if grads is None else list(grads)
+        new, arrays = compiled_step(hyper.rule.name, _key(hyper.axes), scalars, list(params), given, arrays)
+        return (list(params) if grads is None else new), {**slots, **numbers, **arrays}
+
+    def assign(self, params: Sequence[jax.Array], values: Sequence[jax.Array]) -> None:
+        raise Unsupported("jax arrays cannot be written to; use the arrays that update and average return")
+
+    def average(self, hyper: Hyper, t: int, params: Sequence[jax.Array], slots: Slots) -> list[jax.Array]:
+        if PORTS[hyper.rule.name].average is None:
+            raise Unsupported(f"{hyper.rule.name}: there is no average to evaluate with; use the parameters themselves")
+        numbers, arrays = _split(slots)
+        scalars = _scalars(hyper, t, numbers)
+        return compiled_average(hyper.rule.name, _key(hyper.axes), scalars, list(params), arrays)
+
+
+def _key(axes: Axes) -> tuple[tuple[str, str], ...]:
+    """The axes as a hashable value."""
+    return tuple(axes.items())
+
+
+def _split(slots: Slots) -> tuple[dict[str, float], dict[str, list[jax.Array]]]:
+    """The slots that are one number, and the others."""
+    numbers = {name: value for name, value in slots.items() if isinstance(value, float)}
+    return numbers, {name: list(value) for name, value in slots.items() if name not in numbers}
+
+
+def _scalars(hyper: Hyper, t: int, numbers: Mapping[str, float]) -> np.ndarray:
+    """The coefficients of step t, computed in float64 with IEEE-754's infinities, rounded once."""
+    values = {name: np.float64(value) for name, value in {**hyper.values, **numbers}.items()}
+    with np.errstate(all="ignore"):
+        return np.array(PORTS[hyper.rule.name].coefficients(hyper.axes, values, np.float64(t), np), scalar_dtype())
+
+
+def _check(hyper: Hyper, params: Sequence[Any], grads: Sequence[Any] | None) -> None:
+    if hyper.program.reads_gradient != (grads is not None):
+        wanted = "needs gradients; give one for each parameter" if grads is None else "reads no gradient; give None"
+        raise RefoptError(f"{hyper.rule.name}: a step {wanted}")
+    if any(isinstance(array, np.ndarray) for array in (*params, *(grads or ()))):
+        raise Unsupported("jax: got a NumPy array, which jit might round to float32; adopt() it first")
+
+
+def _devices() -> dict[str, Any]:
+    """The devices by name, the default first: "cpu", "gpu:0", "gpu:1", ..."""
+    found = list(jax.local_devices())
+    if all(device.platform != "cpu" for device in found):
+        with suppress(RuntimeError):  # JAX_PLATFORMS may leave the CPU out
+            found += jax.local_devices(backend="cpu")
+    names: dict[str, Any] = {}
+    for device in found:
+        same = sum(other.platform == device.platform for other in names.values())
+        names["cpu" if device.platform == "cpu" and same == 0 else f"{device.platform}:{same}"] = device
+    return names
+
+
+def _device(name: str) -> Any | None:
+    """The device of that name; ":0" may be left out ("gpu") or added ("cpu:0"), and a GPU called cuda."""
+    devices, name = _devices(), name.replace("cuda", "gpu")
+    return next((devices[n] for n in (name, f"{name}:0", name.removesuffix(":0")) if n in devices), None)
+
+
+def _device_problem(name: str | None) -> str | None:
+    if name is None or _device(name) is not None:
+        return None
+    return f"jax: no device {name!r} here; choose from {', '.join(_devices())}, or install jax for it ({INSTALL})"
+
+
+def _dtype_problem(dtype: str) -> str | None:
+    if dtype not in FLOATS:
+        return f"jax: {dtype} parameters are not supported; convert them to one of {', '.join(FLOATS)}"
+    if dtype == "float64" and scalar_dtype() != np.float64:
+        return (
+            "jax: float64 needs jax.config.update('jax_enable_x64', True) or JAX_ENABLE_X64=1; set it, or use float32"
+        )
+    return None
+
+
+BACKEND = JaxBackend()

@@ -1,0 +1,85 @@
+"""The rules as `optax.GradientTransformation`: the same steps, run wholly inside the caller's trace.
+
+transform = as_optax(RULES["adam"].hyper(dialect="torch", wd=0.01), learning_rate=optax.cosine_decay_schedule(...))
+state = transform.init(params)
+updates, state = transform.update(grads, state, params)
+params = optax.apply_updates(params, updates)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from refopt.spec.errors import RefoptError, Unsupported
+from refopt.spec.hyper import Hyper
+from refopt_jax import ports
+from refopt_jax._shared import scalar_dtype
+
+Schedule = Callable[[Any], Any]
+
+
+class RefoptState(NamedTuple):
+    """The steps taken, and the slots by name, each a tree like the parameters."""
+
+    count: jax.Array  # type: ignore[assignment]  # as optax names it; tuples have a method of that name
+    slots: dict[str, Any]
+
+
+def as_optax(hyper: Hyper, learning_rate: float | Schedule | None = None) -> optax.GradientTransformation:
+    """The rule as a gradient transformation, learning rate and sign included: apply its updates as they are.
+
+    `learning_rate` is a number, an array (from `optax.inject_hyperparams`), a schedule of the steps taken before
+    (from 0, as in optax), or None for the rule's own `lr`. `update` needs `params`.
+
+    An update is the difference `new - old`; adding it back rounds once more, to within one ULP of the rule's result.
+    For float16 and bfloat16 parameters it is float32, as the rule computes it: `optax.apply_updates` then rounds once.
+    Betas are fixed here, so that their running product (`power="product"`) is the power and needs no slot.
+    """
+    if problem := ports.refused(hyper.rule.name, hyper.axes):
+        raise Unsupported(problem)
+    if not hyper.program.reads_gradient:
+        raise Unsupported(
+            f"optax: {hyper.rule.name!r} transforms no gradients; run it beside an optimizer, with refopt.update or"
+            " refopt.ExponentialMovingAverage"
+        )
+    if hyper.axes.get("power") == "product":
+        hyper = hyper.replace(power="power")
+    if learning_rate is None:
+        learning_rate = hyper.values["lr"]
+    elif isinstance(learning_rate, (int, float)):
+        learning_rate = hyper.rule.hyper_parameter("lr").check(hyper.rule.name, learning_rate)
+
+    def init(params: Any) -> RefoptState:
+        slots = {
+            slot.name: jax.tree.map(lambda w, slot=slot: ports.initial(slot, jnp.asarray(w)), params)
+            for slot in hyper.program.slots
+        }
+        return RefoptState(jnp.zeros((), jnp.int32), slots)
+
+    def update(grads: Any, state: RefoptState, params: Any = None) -> tuple[Any, RefoptState]:
+        if params is None:
+            raise RefoptError(f"{hyper.rule.name}: update needs the parameters; call update(grads, state, params)")
+        tree: Any = jax.tree.structure(params)
+        leaves = [jnp.asarray(w) for w in jax.tree.leaves(params)]
+        gradients = [jnp.asarray(g) for g in tree.flatten_up_to(grads)]
+        old = {name: tree.flatten_up_to(slot) for name, slot in state.slots.items()}
+        coefficients = _coefficients(hyper, state.count, learning_rate)
+        new, slots = ports.step(hyper.rule.name, hyper.axes, coefficients, leaves, gradients, old)
+        updates = [x - w.astype(x.dtype) for x, w in zip(new, leaves, strict=True)]
+        new_slots = {name: tree.unflatten(arrays) for name, arrays in slots.items()}
+        return tree.unflatten(updates), RefoptState(optax.safe_increment(state.count), new_slots)
+
+    return optax.GradientTransformation(init, update)
+
+
+def _coefficients(hyper: Hyper, count: jax.Array, learning_rate: Any) -> tuple[Any, ...]:
+    """The coefficients of the step after `count` steps; only t and lr are traced, the rest is float64 on the host."""
+    lr = learning_rate(count) if callable(learning_rate) else learning_rate
+    t = count.astype(scalar_dtype()) + 1
+    values: Mapping[str, Any] = {**hyper.values, "lr": lr}
+    return ports.PORTS[hyper.rule.name].coefficients(hyper.axes, values, t, jnp)

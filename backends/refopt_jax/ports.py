@@ -1,0 +1,111 @@
+"""All rules, and how one is run over the leaves of a model: widen, step, round once.
+
+float16 and bfloat16 parameters are updated in float32 and have float32 slots; the parameter alone is rounded back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from refopt.spec.declare import Slot
+from refopt.spec.errors import RefoptError, Unsupported
+from refopt_jax import adam, ema, lars, momentum, sgd
+from refopt_jax._shared import Axes, rounded, scalar_dtype
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+class Port(NamedTuple):
+    """One rule: the axes it knows, the scalars of a step, and one step of one parameter."""
+
+    choices: Mapping[str, tuple[str, ...]]
+    scalars: type[Any]
+    coefficients: Callable[..., Any]
+    update: Callable[..., Any]
+    advance: Callable[..., dict[str, float]] | None = None  # of slots that are one number
+    average: Callable[..., jax.Array] | None = None
+
+
+PORTS = {
+    "sgd": Port(sgd.CHOICES, sgd.Coefficients, sgd.coefficients, sgd.update),
+    "momentum": Port(momentum.CHOICES, momentum.Coefficients, momentum.coefficients, momentum.update),
+    "adam": Port(adam.CHOICES, adam.Coefficients, adam.coefficients, adam.update, adam.advance),
+    "lars": Port(lars.CHOICES, lars.Coefficients, lars.coefficients, lars.update),
+    "ema": Port(ema.CHOICES, ema.Coefficients, ema.coefficients, ema.update, average=ema.average),
+}
+
+
+def refused(rule: str, axes: Axes) -> str | None:
+    """Why this rule with these axes has no port, or None."""
+    if rule not in PORTS:
+        return f"jax: rule {rule!r} has no port; choose from {', '.join(PORTS)}, or run it on the numpy backend"
+    for axis, choice in axes.items():
+        known = PORTS[rule].choices.get(axis, ())
+        if choice not in known:
+            return (
+                f"jax: {rule} has no {axis}={choice!r}; choose from {', '.join(known) or 'nothing, it lacks the axis'},"
+                " or run it on the numpy backend"
+            )
+    return None
+
+
+def computing_dtype(w: jax.Array) -> Any:
+    """The dtype that a parameter is updated in, which its slots have."""
+    return np.dtype(np.float64 if w.dtype == np.float64 else np.float32)
+
+
+def initial(slot: Slot, w: jax.Array) -> jax.Array:
+    """A slot of one parameter before the first step, on the parameter's device."""
+    dtype = computing_dtype(w)
+    if slot.init == "params":
+        return w.astype(dtype)
+    return jnp.full_like(w, 0.0 if slot.init == "zeros" else slot.init, dtype=dtype)
+
+
+def step(
+    rule: str,
+    axes: Axes,
+    coefficients: tuple[Any, ...],
+    params: Sequence[jax.Array],
+    grads: Sequence[jax.Array] | None,
+    slots: Mapping[str, Sequence[jax.Array]],
+) -> tuple[list[jax.Array], dict[str, list[jax.Array]]]:
+    """One step of every parameter: the new parameters, not yet rounded to their dtypes, and the new slots."""
+    if problem := refused(rule, axes):
+        raise Unsupported(problem)
+    update = PORTS[rule].update
+    coefficients = rounded(coefficients, scalar_dtype())
+    for what, arrays in {"gradients": grads, **slots}.items():
+        if arrays is not None and len(arrays) != len(params):
+            raise RefoptError(f"{rule}: got {len(arrays)} {what} for {len(params)} parameters; give one for each")
+    new_params: list[jax.Array] = []
+    new_slots: dict[str, list[jax.Array]] = {name: [] for name in slots}
+    for i, w in enumerate(params):
+        wide = _widened(rule, w, w, "a parameter")
+        g = None if grads is None else _widened(rule, grads[i], w, "a gradient")
+        old = {name: _widened(rule, arrays[i], w, f"slot {name}") for name, arrays in slots.items()}
+        wide, new = update(axes, coefficients, wide, g, old)
+        new_params.append(wide)
+        for name, arrays in new_slots.items():
+            arrays.append(new[name])
+    return new_params, new_slots
+
+
+def _widened(rule: str, x: jax.Array, w: jax.Array, what: str) -> jax.Array:
+    """`x` in the computing dtype of the parameter `w`, if that is exact and the shapes agree."""
+    dtype = computing_dtype(w)
+    if x.dtype == np.float64 and scalar_dtype() != np.float64:
+        raise Unsupported(f"{rule}: {what} is float64, which jax has only with jax_enable_x64; set it, or use float32")
+    if x.dtype.name not in FLOATS or x.dtype.itemsize > dtype.itemsize:
+        raise Unsupported(
+            f"{rule}: {what} is {x.dtype.name}, which a {w.dtype.name} parameter, updated in {dtype.name}, cannot take"
+            f" unchanged; convert it to {dtype.name}"
+        )
+    if x.shape != w.shape:
+        raise RefoptError(f"{rule}: {what} has shape {x.shape}, its parameter {w.shape}; give it the parameter's shape")
+    return x.astype(dtype)

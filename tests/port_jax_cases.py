@@ -1,0 +1,118 @@
+"""What the tests of the JAX port share: hypers, data, the reference in float64, and distances in ULPs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import numpy as np
+
+from refopt.rules import RULES
+from refopt.spec.functions import Scalar
+from refopt.spec.hyper import Hyper, conflict
+from refopt_jax.backend import BACKEND
+
+# In eps * max(|expected|, |before|, scale): one to two ULPs of the latter. A step is at most ten roundings; XLA
+# adds those of reciprocals, and without x64 the norms of lars and the coefficients of as_optax are float32. Largest
+# seen: 2.3, by a norm.
+BUDGET = 4
+
+# Away from every default and from each other, so that no two choices look alike.
+NUMBERS = {
+    "lr": 0.1, "mu": 0.8, "dampening": 0.3, "wd": 0.03, "beta1": 0.8, "beta2": 0.95, "eps": 0.01, "eps_root": 0.02,
+    "tc": 0.02, "power": 0.6, "inv_gamma": 2.0,
+}  # fmt: skip
+
+
+def hyper_of(rule: str, dialect: str = "paper", **axes: str) -> Hyper:
+    plain = RULES[rule].hyper(dialect, **axes)
+    return plain.replace(**{name: NUMBERS[name] for name in plain.read})
+
+
+def varied() -> Iterator[Hyper]:
+    """Every dialect, and from every dialect one axis at a time."""
+    for rule in RULES.values():
+        seen = set()
+        for dialect in rule.dialects:
+            start = dict(rule.hyper(dialect.name).axes)
+            for axes in [start | {axis.name: choice} for axis in rule.axes for choice in axis.choices]:
+                if tuple(axes.values()) not in seen and conflict(rule, axes) is None:
+                    seen.add(tuple(axes.values()))
+                    yield hyper_of(rule.name, **axes)
+
+
+def name_of(hyper: Hyper) -> str:
+    odd = [f"{axis}={c}" for axis, c in hyper.axes.items() if c != hyper.rule.axis(axis).choices[0]]
+    return "-".join([hyper.rule.name, *odd])
+
+
+DIALECTS = {name_of(h): h for rule in RULES.values() for d in rule.dialects for h in [hyper_of(rule.name, d.name)]}
+
+
+@contextmanager
+def x64(on: bool) -> Iterator[None]:
+    """With or without float64; also a decorator. The tests set this, never the library."""
+    with jax.enable_x64(on) if hasattr(jax, "enable_x64") else jax.experimental.enable_x64(on):
+        yield
+
+
+def normal(rng: np.random.Generator, *like: tuple[tuple[int, ...], str]) -> list[np.ndarray]:
+    return [np.asarray(rng.standard_normal(shape)).astype(dtype) for shape, dtype in like]
+
+
+def slots_at(hyper: Hyper, t: int, params: list[np.ndarray], rng: np.random.Generator) -> dict[str, Any]:
+    """The slots before step t: the initial ones, or any (second moments are positive)."""
+    slots = BACKEND.init(hyper, [BACKEND.adopt(w) for w in params])
+    slots = {k: v if isinstance(v, float) else [BACKEND.to_numpy(a) for a in v] for k, v in slots.items()}
+    if t == 1:
+        return slots
+    return {
+        name: 0.5**t if isinstance(old, float) else [np.abs(x) for x in normal(rng, *((a.shape, a.dtype) for a in old))]
+        for name, old in slots.items()
+    }
+
+
+def reference(program: Any, values: Any, t: int, arrays: dict[str, Any]) -> dict[str, Any]:
+    """The specialised source in float64."""
+    given = {k: Scalar(v) if isinstance(v, float) else np.asarray(v, np.float64) for k, v in arrays.items()}
+    given = {name: given[name] for name in (*program.arrays, *(slot.name for slot in program.numbers))}
+    with np.errstate(all="ignore"):
+        out = program.function(**given, t=Scalar(t), **{name: Scalar(values[name]) for name in program.hypers})
+    return dict(zip(program.outputs, out if isinstance(out, tuple) else (out,), strict=True))
+
+
+def port(hyper: Hyper, t: int, params: list[Any], grads: list[Any] | None, slots: dict[str, Any]) -> Any:
+    """One step of the backend on NumPy arrays: the new parameters and slots, as NumPy arrays."""
+    mine = {k: v if isinstance(v, float) else [BACKEND.adopt(a) for a in v] for k, v in slots.items()}
+    given = [BACKEND.adopt(g) for g in grads] if hyper.program.reads_gradient and grads is not None else None
+    new, after = BACKEND.update(hyper, t, [BACKEND.adopt(w) for w in params], given, mine, in_place=False)
+    after = {k: v if isinstance(v, float) else [BACKEND.to_numpy(a) for a in v] for k, v in after.items()}
+    return [BACKEND.to_numpy(w) for w in new], after
+
+
+def ulps(actual: Any, expected: Any, before: Any, scale: float) -> float:
+    """The largest distance, in eps * size; NaN, infinities and their signs must be where they are expected."""
+    expected = np.asarray(expected, np.float64)
+    finite = np.isfinite(expected)
+    np.testing.assert_array_equal(np.where(finite, 0, actual), np.where(finite, 0, expected))
+    size = np.maximum(np.maximum(np.abs(expected), np.abs(np.asarray(before, np.float64))), scale)
+    difference = np.abs(np.where(finite, actual, 0).astype(np.float64) - np.where(finite, expected, 0))
+    distance = difference / np.where(finite, size, 1) / np.finfo(np.asarray(actual).dtype).eps
+    return float(np.max(distance, initial=0))
+
+
+def assert_step_agrees(hyper: Hyper, t: int, params: list[Any], grads: list[Any], slots: dict[str, Any]) -> None:
+    """One step of the port from the same state: every output within the budget, its dtype kept."""
+    new, after = port(hyper, t, params, grads, slots)
+    assert set(after) == {slot.name for slot in hyper.program.slots}
+    for i, (w, g) in enumerate(zip(params, grads, strict=True)):
+        state = {k: v if isinstance(v, float) else v[i] for k, v in slots.items()}
+        expected = {"w": w, **reference(hyper.program, hyper.values, t, {"w": w, "g": g, **state})}
+        assert new[i].dtype == w.dtype
+        assert ulps(new[i], expected["w"], w, scale=NUMBERS["lr"]) <= BUDGET, f"w of parameter {i} at t={t}"
+        for name, old in state.items():
+            if isinstance(old, float):
+                assert after[name] == expected[name], f"{name} at t={t}"
+                continue
+            assert after[name][i].dtype == old.dtype
+            assert ulps(after[name][i], expected[name], old, scale=1) <= BUDGET, f"{name} of parameter {i} at t={t}"

@@ -1,0 +1,141 @@
+"""What the JAX port promises beside its numbers: independence, one compilation, untouched inputs, and refusals."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from port_jax_cases import NUMBERS, hyper_of, x64
+
+import refopt_jax
+from refopt.rules import RULES
+from refopt.spec.errors import RefoptError, Unsupported
+from refopt_jax.backend import BACKEND, compiled_average, compiled_step
+from refopt_jax.optax_transform import RefoptState
+from refopt_jax.ports import PORTS
+
+
+@pytest.mark.parametrize("rule", RULES)
+@x64(False)
+def test_compiles_once_whatever_lr_t_and_the_numbers_are(rule: str) -> None:
+    hyper = hyper_of(rule, **({"power": "product"} if rule == "adam" else {}))
+    params = [jnp.ones((2, 3)), jnp.ones(())]
+    grads = params if hyper.program.reads_gradient else None
+    slots = BACKEND.init(hyper, params)
+    before = compiled_step._cache_size()
+    changes = [{}, *({name: NUMBERS[name] / 3} for name in hyper.read)]
+    for t, change in enumerate(changes, start=1):
+        params, slots = BACKEND.update(hyper.replace(**change), t, params, grads, slots, in_place=False)
+    assert compiled_step._cache_size() == before + 1
+    if rule == "ema":
+        before = compiled_average._cache_size()
+        for t, mu in ((1, 0.5), (2, 0.25)):
+            BACKEND.average(hyper.replace(mu=mu), t, params, slots)
+        assert compiled_average._cache_size() == before + 1
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+@x64(False)
+def test_inputs_are_left_alone(in_place: bool) -> None:
+    hyper, caller = hyper_of("adam", decay="l2", amsgrad="raw"), np.ones(64, np.float32)
+    params, grads = [BACKEND.adopt(caller)], [jnp.full(64, 2.0)]
+    slots = BACKEND.init(hyper, params)
+    new, _ = BACKEND.update(hyper, 1, params, grads, slots, in_place=in_place)
+    caller[:] = 9  # what was adopted is a copy
+    assert (params[0] == 1).all()
+    assert (grads[0] == 2).all()
+    assert all((slots[name][0] == 0).all() for name in slots)
+    BACKEND.to_numpy(new[0])[:] = 0  # as is what is given out
+
+
+def test_as_optax_composes_and_keeps_half_precision_updates_wide() -> None:
+    transform = optax.inject_hyperparams(refopt_jax.as_optax, static_args=("hyper",))(
+        hyper_of("lars"), learning_rate=0.1
+    )
+    chain = optax.chain(optax.clip_by_global_norm(1.0), transform)
+    params = {"layers": [jnp.ones((2, 3)), jnp.ones(3, jnp.bfloat16)], "scale": jnp.float32(2)}
+    updates, _ = jax.jit(chain.update)(params, chain.init(params), params)
+    assert {u.dtype for u in jax.tree.leaves(updates)} == {np.dtype(np.float32)}
+    new = optax.apply_updates(params, updates)
+    assert jax.tree.map(lambda x: x.dtype, new) == jax.tree.map(lambda x: x.dtype, params)
+
+
+def step_of(rule: str = "sgd", params: Any = None, grads: Any = None, **axes: str) -> Any:
+    hyper, params = hyper_of(rule, **axes), [jnp.ones(3)] if params is None else params
+    return BACKEND.update(hyper, 1, params, grads, BACKEND.init(hyper, params), in_place=False)
+
+
+REFUSALS = {
+    "a float64 array would be rounded": (lambda: BACKEND.adopt(np.ones(3)), Unsupported, "jax_enable_x64"),
+    "integers": (lambda: BACKEND.adopt(np.ones(3, int)), Unsupported, "int64"),
+    "a list is no array": (lambda: BACKEND.adopt([1.0]), Unsupported, "cannot adopt a list"),
+    "no such device": (lambda: BACKEND.adopt(np.ones(3, np.float32), "tpu:9"), Unsupported, "choose from .*cpu"),
+    "assignment": (lambda: BACKEND.assign([], []), Unsupported, "cannot be written to"),
+    "NumPy arrays are adopted first": (lambda: step_of(grads=[np.ones(3)]), Unsupported, "adopt"),
+    "missing gradients": (lambda: step_of(), RefoptError, "needs gradients"),
+    "needless gradients": (lambda: step_of("ema", grads=[jnp.ones(3)]), RefoptError, "reads no gradient"),
+    "too few gradients": (lambda: step_of(grads=[]), RefoptError, "0 gradients for 1 parameters"),
+    "another shape": (lambda: step_of(grads=[jnp.ones(1)]), RefoptError, r"shape \(1,\)"),
+    "an integer gradient": (lambda: step_of(grads=[jnp.ones(3, int)]), Unsupported, "int32"),
+    "an average of sgd": (lambda: BACKEND.average(hyper_of("sgd"), 1, [], {}), Unsupported, "no average"),
+    "ema in optax": (lambda: refopt_jax.as_optax(hyper_of("ema")), Unsupported, "transforms no gradients"),
+    "a negative lr": (lambda: refopt_jax.as_optax(hyper_of("sgd"), -1.0), RefoptError, "lr must be in"),
+    "optax without params": (
+        lambda: refopt_jax.as_optax(hyper_of("sgd")).update(1.0, RefoptState(jnp.zeros((), int), {})),
+        RefoptError,
+        "needs the parameters",
+    ),
+}
+
+
+@pytest.mark.parametrize(("call", "error", "message"), REFUSALS.values(), ids=REFUSALS)
+@x64(False)
+def test_refusals(call: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "device", "reason"),
+    [
+        ("float32", None, None),
+        ("float16", "cpu", None),
+        ("bfloat16", "cpu:0", None),
+        ("float64", None, "jax_enable_x64"),
+        ("complex64", None, "complex64 parameters are not supported"),
+        ("int32", None, "int32 parameters are not supported"),
+        ("float32", "nowhere", "no device 'nowhere'"),
+    ],
+)
+@x64(False)
+def test_supports(dtype: str, device: str | None, reason: str | None) -> None:
+    answer = BACKEND.supports(hyper_of("sgd"), dtype, device)
+    assert answer is None if reason is None else reason in str(answer)
+
+
+@x64(True)
+def test_float64_is_supported_under_x64() -> None:
+    assert BACKEND.supports(hyper_of("sgd"), "float64") is None
+    assert BACKEND.adopt(np.ones(2)).dtype == np.float64
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_the_port_knows_just_the_choices_that_the_rule_declares(rule: Any) -> None:
+    assert dict(PORTS[rule.name].choices) == {axis.name: axis.choices for axis in rule.axes}
+
+
+ALLOWED = {"refopt.spec.backend", "refopt.spec.declare", "refopt.spec.errors", "refopt.spec.hyper"}
+
+
+@pytest.mark.parametrize("path", sorted(Path(refopt_jax.__file__).parent.glob("*.py")), ids=lambda path: path.name)
+def test_the_port_is_a_witness(path: Path) -> None:
+    """It imports nothing that runs the reference, and reads no source of a specialised rule."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert {name for name in names if name.split(".")[0] == "refopt"} <= ALLOWED
+        assert not (isinstance(node, ast.Attribute) and node.attr in {"function", "lines", "text", "evaluate"})
