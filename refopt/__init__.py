@@ -4,8 +4,8 @@
     learn      refopt.explain("adam") shows the tested source with the numbers in it
     train      opt = refopt.Adam(params, backend="numba"); opt(lr, grads)
 
-`refopt.rules.RULES` holds the rules; `refopt.init` and `refopt.update` run them without side effects. Names are imported
-when they are first used: `import refopt` loads no framework.
+`refopt.rules.RULES` holds the rules; `refopt.init` and `refopt.update` run them without side effects. Names are
+imported when they are first used: `import refopt` loads no framework.
 """
 
 from importlib import import_module

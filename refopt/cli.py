@@ -183,7 +183,7 @@ def _finite(value: Any) -> Any:
 def main() -> None:
     """The entry point: refopt's own refusals are one line on stderr, and exit status 2."""
     try:
-        app()
+        app(prog_name="refopt")
     except RefoptError as error:
-        print("refopt:", " ".join(str(error).split()), file=sys.stderr)
+        print("refopt:", " ".join(str(error).removeprefix("refopt: ").split()), file=sys.stderr)
         sys.exit(2)

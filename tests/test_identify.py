@@ -40,7 +40,9 @@ def test_gives_back_the_variant(rule: str, axes: dict[str, str], dtype: str) -> 
     verdict = identify(record_all(hyper, dtype), rule=rule)
     assert verdict.conforms, str(verdict)
     for axis, choice in hyper.axes.items():
-        assert choice in verdict.axes[axis].choices, f"{axis} is {choice}, the verdict says {verdict.axes[axis].choices}"
+        assert choice in verdict.axes[axis].choices, (
+            f"{axis} is {choice}, the verdict says {verdict.axes[axis].choices}"
+        )
     for axis in verdict.open:
         if axes.get("first_t") == "0":
             continue  # dividing by zero at the first step makes every parameter NaN: nothing can be seen
@@ -84,7 +86,10 @@ def test_deviation_names_step_and_element() -> None:
         (lambda: identify(small_trace(hyper=[{}, {}]), rule="sgd"), "the trace needs lr at every step"),
         (lambda: identify(small_trace(hyper=[{"lr": -1.0}] * 2), rule="sgd"), "lr must be in [0, inf); got -1.0"),
         (lambda: identify(small_trace(hyper=[{"rate": 1.0}] * 2), rule="sgd"), "unknown hyper-parameter 'rate'"),
-        (lambda: identify(small_trace(grads=[{"w": np.ones(3)}] * 2), rule="sgd"), "grads of step 1 must have the tree"),
+        (
+            lambda: identify(small_trace(grads=[{"w": np.ones(3)}] * 2), rule="sgd"),
+            "grads of step 1 must have the tree",
+        ),
         (lambda: identify(small_trace(), rule="adamx"), "unknown rule 'adamx'"),
         (lambda: identify(small_trace(params={"w": np.ones(2, complex)}), rule="sgd"), "a trace holds real arrays"),
     ],

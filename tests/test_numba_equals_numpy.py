@@ -12,7 +12,7 @@ from refopt.engines.dtypes import PARAMETER_DTYPES
 from refopt.engines.numba_engine import BACKEND as NUMBA
 from refopt.engines.numpy_engine import BACKEND as NUMPY
 from refopt.rules import RULES
-from refopt.spec.hyper import Hyper, conflict, reads
+from refopt.spec.hyper import Hyper, conflict
 
 SHAPES = ((), (0,), (1,), (7,), (3, 5), (33, 17), (4097,), (2, 20000))
 NUMBERS = {"eps": 1e-3, "eps_root": 1e-4, "wd": 0.03, "dampening": 0.3, "tc": 0.4, "power": 0.7, "inv_gamma": 2.5}
@@ -83,7 +83,8 @@ def test_thousand_steps(rule: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_half_types_and_mixed_trees(rule: str) -> None:
-    assert_equal_runs(hyper_of(rule, "paper"), list(PARAMETER_DTYPES.values()), [(5,), (3, 3), (), (2, 2)] * 2, steps=20)
+    shapes = [(5,), (3, 3), (), (2, 2)] * 2
+    assert_equal_runs(hyper_of(rule, "paper"), list(PARAMETER_DTYPES.values()), shapes, steps=20)
 
 
 @pytest.mark.parametrize("lane", [np.nan, np.inf, -np.inf, 1e-45, 3e38, -0.0])

@@ -1,0 +1,44 @@
+"""The conformance suite: runs any backend against refopt's reference, and says where it differs.
+
+refopt conform torch --device cuda          python -m refopt_conformance mypackage.backend:BACKEND -k adam -x
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+__all__ = ["main"]
+
+SUITE = Path(__file__).parent / "suite"
+CANNOT_RUN = 2
+
+
+def main(backend: str, *, device: str | None = None, arguments: Sequence[str] = ()) -> int:
+    """Run the suite on a backend (a name, or `module:ATTRIBUTE`); returns pytest's exit status.
+
+    `arguments` go to pytest (`-k adam`, `-x`, `-n 4`). If the backend or the device is not here, it says so and
+    returns 2.
+    """
+    if find_spec("pytest") is None:
+        print(
+            "refopt conform: pytest is not installed; install it with: pip install 'refopt[conform]'", file=sys.stderr
+        )
+        return CANNOT_RUN
+    import pytest
+
+    from refopt.spec.errors import RefoptError
+    from refopt_conformance.driver import environment, load
+
+    with environment():
+        try:
+            load(backend, device)
+        except RefoptError as error:
+            print(f"refopt conform: {error}", file=sys.stderr)
+            return CANNOT_RUN
+        options = ["-c", str(SUITE / "pytest.ini"), "-p", "refopt_conformance.plugin", "-p", "no:cacheprovider"]
+        options += ["--import-mode=importlib", "--tb=short", "-q", f"--refopt-backend={backend}"]
+        options += [] if device is None else [f"--refopt-device={device}"]
+        return int(pytest.main([*options, *arguments, str(SUITE)]))

@@ -8,9 +8,9 @@ The plan of `w = w - lr * trust * (g + wd * w)` with `trust = tc * norm(w) / nor
     update, per element  w = w - q0 * (g + k0 * w)
 
 Step and tensor values are computed in float64 (`k`, `q`: coefficients, rounded once to the arrays' dtype, exactly as
-NumPy rounds a Python float beside an array). A reduction of a computed quantity (LAMB's norm of the update) carries the
-element lines that it needs and computes them again. Tests on the step (`t == 1`) are decided by the host: a plan is made
-for each outcome, so that what an element sees is straight-line.
+NumPy rounds a Python float beside an array). A reduction of a computed quantity (LAMB's norm of the update) carries
+the element lines that it needs and computes them again. Tests on the step (`t == 1`) are decided by the host: a plan
+is made for each outcome, so that what an element sees is straight-line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 
 from refopt.clocks.analysis import Clock, clock_of, initial_clocks
 from refopt.spec.functions import REDUCTIONS
@@ -57,7 +57,7 @@ class Plan:
     update: tuple[Line, ...]
 
 
-@lru_cache(maxsize=None)
+@cache
 def tests(program: Program) -> tuple[ast.expr, ...]:
     """The conditions on the step that choose between element expressions; the host decides them."""
     found: dict[str, ast.expr] = {}
@@ -72,7 +72,7 @@ def tests(program: Program) -> tuple[ast.expr, ...]:
     return tuple(found.values())
 
 
-@lru_cache(maxsize=None)
+@cache
 def plan(program: Program, outcomes: tuple[bool, ...] = ()) -> Plan:
     """The plan of a program, given the outcome of each of `tests(program)`."""
     return _Planner(program, outcomes).plan()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -60,14 +61,12 @@ class Layout:
         ends = np.searchsorted(done, np.linspace(0, done[-1], parts + 1)[1:], side="left") + 1
         ends[-1] = done.size
         edges = np.unique(np.concatenate([[0], ends]))
-        return [(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        return list(pairwise(edges.tolist()))
 
     def views(self, buffer: np.ndarray) -> list[np.ndarray]:
         """The tensors in a buffer that holds all of them."""
-        ends = self.offsets.tolist()
-        return [
-            buffer[a:b].reshape(shape) for a, b, shape in zip(ends[:-1], ends[1:], self.shapes, strict=True)
-        ]
+        edges = pairwise(self.offsets.tolist())
+        return [buffer[a:b].reshape(shape) for (a, b), shape in zip(edges, self.shapes, strict=True)]
 
     def addresses(self, buffer: np.ndarray) -> np.ndarray:
         """Where each tensor begins in a buffer that holds all of them."""

@@ -24,7 +24,9 @@ def refuse_dtype(dtype: str) -> str | None:
     allowed = ", ".join(PARAMETER_DTYPES)
     if "complex" in dtype:
         return f"complex parameters ({dtype}) have no agreed update; optimise real and imaginary parts as two arrays"
-    return f"parameters must be one of {allowed}; got {dtype}; convert them with .astype(np.float32) or another of these"
+    return (
+        f"parameters must be one of {allowed}; got {dtype}; convert them with .astype(np.float32) or another of these"
+    )
 
 
 def check_dtype(dtype: np.dtype) -> None:

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import sys
 import tempfile
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -23,9 +23,9 @@ def cache_folder() -> Path:
     return Path(base) / "refopt" / "kernels"
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_module(name: str, source: str) -> ModuleType:
-    """Import `source` from a file of its own. Numba keys its cache on the file, so an unchanged file is not rewritten."""
+    """Import `source` from a file of its own. Numba's cache is keyed on the file: an unchanged one is not rewritten."""
     runtime = Path(__file__).with_name("numba_runtime.py").read_bytes()
     digest = hashlib.sha256(source.encode() + runtime).hexdigest()[:16]
     path = cache_folder() / f"{name}_{digest}.py"
@@ -50,5 +50,6 @@ def _write(path: Path, source: str) -> None:
         os.replace(file.name, path)
     except OSError as error:
         raise Unsupported(
-            f"numba: cannot write kernels to {path.parent} ({error.strerror}); set REFOPT_CACHE_DIR to a writable folder"
+            f"numba: cannot write kernels to {path.parent} ({error.strerror}); "
+            f"set REFOPT_CACHE_DIR to a writable folder"
         ) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -72,7 +72,9 @@ class NumbaEngine(NumpyEngine):
 class Group:
     """The parameters of one dtype, and the arenas of their slots."""
 
-    def __init__(self, dtype: np.dtype, indices: list[int], program: Program, params: Sequence[np.ndarray], slots: Slots):
+    def __init__(
+        self, dtype: np.dtype, indices: list[int], program: Program, params: Sequence[np.ndarray], slots: Slots
+    ):
         self.dtype = dtype
         self.indices = indices
         self.compute = compute_dtype(dtype)
@@ -80,7 +82,8 @@ class Group:
         names = [slot.name for slot in program.slots if slot.clock == "element"]
         self.arenas = {n: self.layout.gather([slots[n][i] for i in indices], self.compute) for n in names}
         self.slot_addresses = {name: self.layout.addresses(arena) for name, arena in self.arenas.items()}
-        self.known: tuple[list[np.ndarray], np.ndarray] | None = None  # the parameters of the last step, their addresses
+        # The parameters of the last step, and their addresses.
+        self.known: tuple[list[np.ndarray], np.ndarray] | None = None
 
     def step(
         self,
@@ -159,7 +162,7 @@ def decide(program: Program, values: dict[str, Any]) -> tuple[bool, ...]:
     return tuple(bool(eval(source_of(test), dict(FUNCTIONS), values)) for test in tests(program))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _host_code(planned: Plan) -> Any:
     return compile("\n".join(line.text for line in planned.step), f"<refopt step of {planned.program.name}>", "exec")
 
@@ -171,7 +174,7 @@ def host_values(planned: Plan, values: dict[str, Any]) -> dict[str, Any]:
     return names
 
 
-@lru_cache(maxsize=None)
+@cache
 def kernels(planned: Plan, dtype: str) -> ModuleType:
     """The compiled module of a plan (its functions compile, or are read from disk, when first called)."""
     return load_module(f"{planned.program.name}_{dtype}", module_source(planned, dtype))
@@ -210,7 +213,7 @@ def share(place: Layout, kernel: Any, *arguments: Any) -> None:
 
 def threads() -> int:
     """How many threads a step uses: NUMBA_NUM_THREADS, which is the number of processors unless set."""
-    return numba.config.NUMBA_NUM_THREADS
+    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]  # set when numba reads its settings
 
 
 @lru_cache(maxsize=1)

@@ -28,7 +28,7 @@ def _pointer(_context: Any, address: Any) -> Any:
 @numba.njit(inline="always", **jit)
 def at(address, count, dtype):  # type: ignore[no-untyped-def]
     """The array of `count` elements at `address`."""
-    return numba.carray(_pointer(address), (count,), dtype)
+    return numba.carray(_pointer(address), (count,), dtype)  # type: ignore[call-arg]  # numba adds the context
 
 
 @numba.njit(inline="always", **jit)

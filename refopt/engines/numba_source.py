@@ -33,8 +33,8 @@ from refopt.engines.numba_runtime import BLOCK, LANES, at, fold, jit, total
 def kernel_source(hyper: Hyper, dtype: str = "float32", outcomes: Sequence[bool] | None = None) -> str:
     """The module with all kernels of a rule under these axes.
 
-    `outcomes` decides the tests on the step (`t == 1`), in the order of `refopt.clocks.plan.tests`; those of an ordinary
-    late step if None.
+    `outcomes` decides the tests on the step (`t == 1`), in the order of `refopt.clocks.plan.tests`; if None, all are
+    false, as at an ordinary late step.
     """
     program = hyper.program
     if outcomes is None:
@@ -65,7 +65,11 @@ def _reduce(planned: Plan, stage: Stage, number: int, dtype: str, known: set[str
     arrays = [name for name in planned.program.arrays if name in reads]
     body: list[str] = []
     for reduction in stage.reductions:
-        body += [*_lines(reduction.lines), f"x = np.float64({_code(reduction.value)})", f"{_lanes(reduction)}[lane] += x * x"]
+        body += [
+            *_lines(reduction.lines),
+            f"x = np.float64({_code(reduction.value)})",
+            f"{_lanes(reduction)}[lane] += x * x",
+        ]
     return "\n".join(
         [
             "@numba.njit(cache=True, **jit)",
@@ -100,11 +104,15 @@ def _tensor(planned: Plan, stage: Stage, number: int) -> str:
             f"def tensor{number}(first_of, blocks_of, ndim_of, s, partial, value, q):",
             *_indent(1, [f"{name} = s[{n}]" for n, name in enumerate(planned.scalars) if name in reads]),
             "    for i in range(first_of.size):",
-            *_indent(2, [f"{name} = np.sqrt(total(partial[{n}], first_of[i], blocks_of[i]))" for name, n in results.items()]),
+            *_indent(
+                2, [f"{name} = np.sqrt(total(partial[{n}], first_of[i], blocks_of[i]))" for name, n in results.items()]
+            ),
             *_indent(2, [f"{name} = value[{_carried(planned).index(name)}, i]" for name in carried]),
             *_indent(2, _lines(stage.lines)),
             *_indent(2, [f"value[{n}, i] = {name}" for n, name in enumerate(_carried(planned)) if name in written]),
-            *_indent(2, [f"q[{n}, i] = {name}" for n, name in enumerate(planned.tensor_coefficients) if name in written]),
+            *_indent(
+                2, [f"q[{n}, i] = {name}" for n, name in enumerate(planned.tensor_coefficients) if name in written]
+            ),
             "",
             "",
         ]

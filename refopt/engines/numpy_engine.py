@@ -32,7 +32,9 @@ class NumpyEngine:
 
     def supports(self, hyper: Hyper, dtype: str, device: str | None = None) -> str | None:
         if device not in (None, "cpu"):
-            return f"{self.name} runs on cpu only; got device {device!r}; leave it out, or choose the jax or torch backend"
+            return (
+                f"{self.name} runs on cpu only; got device {device!r}; leave it out, or choose the jax or torch backend"
+            )
         return refuse_dtype(dtype)
 
     def adopt(self, array: Any, device: str | None = None) -> np.ndarray:
@@ -106,11 +108,15 @@ class NumpyEngine:
 
 
 def run(
-    program: Program, values: Mapping[str, float], t: int, arrays: Mapping[str, np.ndarray], numbers: Mapping[str, float]
+    program: Program,
+    values: Mapping[str, float],
+    t: int,
+    arrays: Mapping[str, np.ndarray],
+    numbers: Mapping[str, float],
 ) -> dict[str, Any]:
     """One call of the specialised source for one tensor: its outputs by name, arrays in the compute dtype."""
     dtype = compute_dtype(next(iter(arrays.values())).dtype)
-    given = {name: np.asarray(arrays[name]).astype(dtype, copy=False) for name in program.arrays}
+    given: dict[str, Any] = {name: np.asarray(arrays[name]).astype(dtype, copy=False) for name in program.arrays}
     given |= {name: Scalar(number) for name, number in numbers.items()}
     with np.errstate(all="ignore"):
         outputs = program.function(**given, t=Scalar(t), **{name: Scalar(values[name]) for name in program.hypers})

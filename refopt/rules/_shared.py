@@ -7,11 +7,11 @@ from refopt.spec.declare import Axis, Choice, Edit, HyperParameter, after, befor
 WD = HyperParameter("wd", "λ", 0.0, "[0, inf)", "weight decay", ("weight_decay",), (0.0, 0.125, 0.0625))
 
 
-def LR(default: float) -> HyperParameter:
+def lr_of(default: float) -> HyperParameter:
     return HyperParameter("lr", "η", default, "[0, inf)", "learning rate", ("learning_rate",))
 
 
-def MU(default: float, interval: str = "[0, 1)", meaning: str = "momentum") -> HyperParameter:
+def mu_of(default: float, interval: str = "[0, 1)", meaning: str = "momentum") -> HyperParameter:
     return HyperParameter("mu", "μ", default, interval, meaning, ("momentum",), (0.875, 0.75, 0.9375))
 
 
@@ -19,7 +19,8 @@ def decay_axis(l2: Edit, without: Collection[str] = ()) -> Axis:
     """How weight decay enters. `l2` says where the gradient is decayed; the other choices act on the parameter."""
     table = (
         Choice("none", "no weight decay"),
-        Choice("l2", "added to the gradient, as the gradient of wd/2 * |w|**2", "torch.optim.SGD, torch.optim.Adam", (l2,)),
+        Choice("l2", "added to the gradient, as the gradient of wd/2 * |w|**2",
+               "torch.optim.SGD, torch.optim.Adam", (l2,)),
         Choice("decoupled", "scaled by lr, on the parameter before the step",
                "torch.optim.AdamW, optax.adamw, Keras",
                (before("w", "w = w - lr * wd * w"),)),

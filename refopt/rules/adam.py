@@ -5,9 +5,19 @@ lr * sqrt(c2) / c1 * m / (sqrt(v) + eps). Dividing through by sqrt(c2) gives the
 the convention does: it divides eps by the correction, so that early steps see a larger one.
 """
 
-from refopt.rules._shared import LR, WD, decay_axis
+from refopt.rules._shared import WD, decay_axis, lr_of
 from refopt.spec.declare import (
-    Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot, after, before, line, within,
+    Axis,
+    Choice,
+    Dialect,
+    HyperParameter,
+    Reference,
+    Rule,
+    Slot,
+    after,
+    before,
+    line,
+    within,
 )  # fmt: skip
 from refopt.spec.functions import sqrt
 
@@ -31,9 +41,10 @@ ADAM = Rule(
     title="Adam",
     function=adam,
     hyper_parameters=(
-        LR(0.001),
+        lr_of(0.001),
         HyperParameter("beta1", "β₁", 0.9, "[0, 1)", "decay of the first moment", ("b1", "beta_1"), (0.875, 0.75)),
-        HyperParameter("beta2", "β₂", 0.999, "[0, 1)", "decay of the second moment", ("b2", "beta_2"), (0.96875, 0.9375)),
+        HyperParameter("beta2", "β₂", 0.999, "[0, 1)", "decay of the second moment", ("b2", "beta_2"),
+                       (0.96875, 0.9375)),
         HyperParameter("eps", "ε", 1e-8, "[0, inf)", "guard of the division", ("epsilon",), (2**-6, 2**-7)),
         HyperParameter("eps_root", "ε′", 0.0, "[0, inf)", "guard inside the root", (), (2**-8, 2**-6)),
         WD,
@@ -64,7 +75,8 @@ ADAM = Rule(
             Choice("v_only", "the second moment only", "", (line("c1 = 1"),)),
         )),
         Axis("eps_at", "where epsilon joins the root", (
-            Choice("outside_hat", "added to the root of the corrected moment", "Kingma & Ba, Algorithm 1; torch, optax"),
+            Choice("outside_hat", "added to the root of the corrected moment",
+                   "Kingma & Ba, Algorithm 1; torch, optax"),
             Choice("outside_raw", "added to the root of the raw moment: their epsilon hat",
                    "Kingma & Ba, end of section 2; Keras", (line("d = sqrt(v_hat) + eps / sqrt(c2)"),)),
             Choice("inside_hat", "inside the root of the corrected moment",

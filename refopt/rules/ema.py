@@ -1,6 +1,6 @@
 """The exponential moving average of parameters. It changes no parameter: it says what to evaluate with."""
 
-from refopt.rules._shared import MU
+from refopt.rules._shared import mu_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot, before, line
 
 
@@ -20,10 +20,11 @@ EMA = Rule(
     function=ema,
     evaluate=average,
     hyper_parameters=(
-        MU(0.999, "[0, 1]", "decay of the average"),
+        mu_of(0.999, "[0, 1]", "decay of the average"),
         HyperParameter("eps", "ε", 1e-6, "[0, 1]", "guard of the debiasing division", ("epsilon",), (2**-7, 2**-6)),
         HyperParameter("power", "p", 2 / 3, "[0, inf)", "exponent of the decay's warm-up", (), (0.5, 0.75)),
-        HyperParameter("inv_gamma", "γ", 1.0, "(0, inf)", "time scale of the decay's warm-up, in steps", (), (2.0, 0.5)),
+        HyperParameter("inv_gamma", "γ", 1.0, "(0, inf)", "time scale of the decay's warm-up, in steps", (),
+                       (2.0, 0.5)),
     ),
     slots=(Slot("m", "m", "running average"),),
     axes=(
@@ -47,7 +48,8 @@ EMA = Rule(
         )),
         Axis("debias", "whether the start at zero is divided out", (
             Choice("none", "the average is used as it is"),
-            Choice("standard", "by 1 - mu**t", "Kingma & Ba 2015, section 3; optax.ema", (line("a = m / (1 - mu**t)"),)),
+            Choice("standard", "by 1 - mu**t", "Kingma & Ba 2015, section 3; optax.ema",
+                   (line("a = m / (1 - mu**t)"),)),
             Choice("objax", "by 1 - (1 - eps)*mu**t, which is never zero", "objax.optimizer.ExponentialMovingAverage",
                    (line("a = m / (1 - (1 - eps) * mu**t)"),)),
         )),

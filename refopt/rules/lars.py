@@ -1,8 +1,19 @@
 """LARS: layer-wise adaptive rate scaling. The learning rate of each tensor follows |w| / |g|."""
 
-from refopt.rules._shared import LR, MU, WD, first_step_axis, nesterov_axis
+from refopt.rules._shared import WD, first_step_axis, lr_of, mu_of, nesterov_axis
 from refopt.spec.declare import (
-    Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot, after, before, drop, line, within,
+    Axis,
+    Choice,
+    Dialect,
+    HyperParameter,
+    Reference,
+    Rule,
+    Slot,
+    after,
+    before,
+    drop,
+    line,
+    within,
 )  # fmt: skip
 from refopt.spec.functions import norm
 
@@ -25,17 +36,19 @@ LARS = Rule(
     title="LARS, layer-wise adaptive rate scaling",
     function=lars,
     hyper_parameters=(
-        LR(0.1),
-        MU(0.9),
+        lr_of(0.1),
+        mu_of(0.9),
         WD,
         HyperParameter("tc", "τ", 0.001, "[0, inf)", "trust coefficient", ("trust_coefficient",),
                        (0.5, 0.25, 2**-6)),
-        HyperParameter("eps", "ε", 1e-8, "[0, inf)", "guard of the trust ratio's division", ("epsilon",), (2**-5, 2**-4)),
+        HyperParameter("eps", "ε", 1e-8, "[0, inf)", "guard of the trust ratio's division", ("epsilon",),
+                       (2**-5, 2**-4)),
     ),
     slots=(Slot("u", "u", "velocity"),),
     axes=(
         Axis("denominator", "what the norm of the parameter is compared with", (
-            Choice("split", "the norm of the gradient plus that of the decay", "You et al. 2017, equation (6); objax"),
+            Choice("split", "the norm of the gradient plus that of the decay",
+                   "You et al. 2017, equation (6); objax"),
             Choice("joint", "the norm of the decayed gradient", "optax",
                    (line("g_norm = norm(p)"), line("d = g_norm"))),
         )),
@@ -60,7 +73,8 @@ LARS = Rule(
         )),
         Axis("when", "which tensors are scaled", (
             Choice("always", "every tensor", "You et al. 2017"),
-            Choice("decay", "every tensor, if there is weight decay", "timm's Lars", (line("trust = 1 if wd == 0 else ..."),)),
+            Choice("decay", "every tensor, if there is weight decay", "timm's Lars",
+                   (line("trust = 1 if wd == 0 else ..."),)),
             Choice("matrices", "tensors of two or more dimensions", "the usual exclusion of biases and norms",
                    (line("trust = 1 if ndim(w) < 2 else ..."),)),
         )),
@@ -71,8 +85,10 @@ LARS = Rule(
                     within("g_norm", g="u", p="u"), line("w = w - trust * u"))),
         )),
         Axis("lr_at", "where the learning rate acts", (
-            Choice("inside", "on the gradient: each gradient keeps the rate of its day", "You et al. 2017, Algorithm 1"),
-            Choice("outside", "on the velocity: a new rate acts on all past gradients at once", "apex.LARC over torch SGD",
+            Choice("inside", "on the gradient: each gradient keeps the rate of its day",
+                   "You et al. 2017, Algorithm 1"),
+            Choice("outside", "on the velocity: a new rate acts on all past gradients at once",
+                   "apex.LARC over torch SGD",
                    (within("h", lr="1"), within("w", u="lr * u"))),
         )),
         first_step_axis("h"),

@@ -1,6 +1,6 @@
 """Gradient descent with momentum: heavy ball and Nesterov's accelerated gradient."""
 
-from refopt.rules._shared import LR, MU, WD, decay_axis, first_step_axis, nesterov_axis
+from refopt.rules._shared import WD, decay_axis, first_step_axis, lr_of, mu_of, nesterov_axis
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot, before, line
 
 
@@ -15,8 +15,8 @@ MOMENTUM = Rule(
     title="Momentum, heavy ball and Nesterov",
     function=momentum,
     hyper_parameters=(
-        LR(0.01),
-        MU(0.9),
+        lr_of(0.01),
+        mu_of(0.9),
         HyperParameter("dampening", "d", 0.0, "[0, 1]", "dampening of the gradient", (), (0.25, 0.375)),
         WD,
     ),
@@ -31,7 +31,8 @@ MOMENTUM = Rule(
                    "optax.ema of gradients", (line("u = mu * u + (1 - mu) * g"),)),
         )),
         Axis("lr_at", "where the learning rate acts", (
-            Choice("outside", "on the velocity: a new rate acts on all past gradients at once", "Goh 2017; torch, optax"),
+            Choice("outside", "on the velocity: a new rate acts on all past gradients at once",
+                   "Goh 2017; torch, optax"),
             Choice("inside", "on the gradient: each gradient keeps the rate of its day",
                    "Sutskever et al. 2013, equation (1); Keras",
                    (before("u", "g = lr * g"), line("w = w - u"))),

@@ -1,6 +1,6 @@
 """Stochastic gradient descent."""
 
-from refopt.rules._shared import LR, WD, decay_axis
+from refopt.rules._shared import WD, decay_axis, lr_of
 from refopt.spec.declare import Dialect, Reference, Rule, before
 
 
@@ -13,7 +13,7 @@ SGD = Rule(
     name="sgd",
     title="Stochastic gradient descent",
     function=sgd,
-    hyper_parameters=(LR(0.01), WD),
+    hyper_parameters=(lr_of(0.01), WD),
     slots=(),
     # l2 and decoupled-before are one function here: w - lr*(g + wd*w).
     axes=(decay_axis(l2=before("w", "g = g + wd * w"), without=("decoupled",)),),
@@ -28,4 +28,4 @@ SGD = Rule(
         Reference("Robbins & Monro, A Stochastic Approximation Method (1951)", "equation (8)",
                   "https://doi.org/10.1214/aoms/1177729586"),
     ),
-)
+)  # fmt: skip

@@ -48,7 +48,14 @@ class Backend(Protocol):
         """The slots before the first step. float16 and bfloat16 parameters have float32 slots."""
 
     def update(
-        self, hyper: Hyper, t: int, params: Sequence[Array], grads: Sequence[Array] | None, slots: Slots, *, in_place: bool
+        self,
+        hyper: Hyper,
+        t: int,
+        params: Sequence[Array],
+        grads: Sequence[Array] | None,
+        slots: Slots,
+        *,
+        in_place: bool,
     ) -> tuple[list[Array], Slots]:
         """Step number `t` (from 1). With `in_place`, params and slots may be overwritten; without, nothing is.
 
@@ -59,4 +66,4 @@ class Backend(Protocol):
         """Write values into parameters in place. Only called where `in_place` is true."""
 
     def average(self, hyper: Hyper, t: int, params: Sequence[Array], slots: Slots) -> list[Array]:
-        """What to evaluate with after `t` steps, in the parameters' dtypes (rules with an `evaluate` only)."""
+        """What to evaluate with after `t` steps, as new arrays in the parameters' dtypes (rules with an average)."""

@@ -50,7 +50,9 @@ def make_hyper(rule: Rule, dialect: str | None, options: Mapping[str, Any]) -> H
     return _build(rule, bundle.name, axes, values, options)
 
 
-def _build(rule: Rule, dialect: str, axes: dict[str, str], values: dict[str, float], options: Mapping[str, Any]) -> Hyper:
+def _build(
+    rule: Rule, dialect: str, axes: dict[str, str], values: dict[str, float], options: Mapping[str, Any]
+) -> Hyper:
     axis_names = [axis.name for axis in rule.axes]
     given: dict[str, float] = {}
     for name, value in options.items():
@@ -105,8 +107,7 @@ def _unread(rule: Rule, name: str, axes: Mapping[str, str]) -> str:
         f"{axis.name}={choice!r}"
         for axis in rule.axes
         for choice in axis.choices
-        if not conflict(rule, {**axes, axis.name: choice})
-        and name in reads(rule, {**axes, axis.name: choice})
+        if not conflict(rule, {**axes, axis.name: choice}) and name in reads(rule, {**axes, axis.name: choice})
     ]
     chosen = ", ".join(f"{k}={v!r}" for k, v in axes.items())
     hint = f"; choose {' or '.join(remedies)}, or leave {name} out" if remedies else f"; leave {name} out"

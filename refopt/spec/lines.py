@@ -12,7 +12,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 
@@ -38,7 +38,7 @@ def source_of(node: ast.AST) -> str:
     return ast.unparse(node).replace(" ** ", "**")
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse(code: str | Callable[..., Any]) -> tuple[tuple[str, ast.expr], ...]:
     """(target, expression) of each line of a text, or of a function's body but for its docstring and its return."""
     if not isinstance(code, str):
@@ -56,7 +56,7 @@ def parse(code: str | Callable[..., Any]) -> tuple[tuple[str, ast.expr], ...]:
     return tuple(lines)
 
 
-@lru_cache(maxsize=None)
+@cache
 def expression(text: str) -> ast.expr:
     """The syntax tree of one expression."""
     return ast.parse(text, mode="eval").body

@@ -11,7 +11,7 @@ import linecache
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any
 
 from refopt.spec.declare import Choice, Edit, Rule, Slot
@@ -75,7 +75,7 @@ def program(rule: Rule, axes: Mapping[str, str]) -> Program:
     return _program(rule, tuple(axes[axis.name] for axis in rule.axes))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _program(rule: Rule, names: tuple[str, ...]) -> Program:
     choices = {f"{axis.name}={name}": axis.choice(name) for axis, name in zip(rule.axes, names, strict=True)}
     slots = {slot.name: slot for slot in rule.slots}
@@ -101,7 +101,7 @@ def _assemble(
     average: Program | None = None,
 ) -> Program:
     read = inputs(lines)
-    arrays = [name for name in ("w", "g") if name in read]
+    arrays: list[str] = [name for name in ("w", "g") if name in read]
     arrays += [slot.name for slot in slots if slot.clock == "element"]
     numbers = tuple(slot for slot in slots if slot.clock == "step")
     hypers = tuple(p.name for p in rule.hyper_parameters if p.name in read)

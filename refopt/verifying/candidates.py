@@ -53,7 +53,8 @@ def candidates(rule: Rule, known: Sequence[str]) -> Candidates:
             continue
         if rule.hyper_parameter(name).default != 0.0:
             raise RefoptError(
-                f"{rule.name}: the trace needs {name} at every step; give it in trace.hyper or as hyper={{'{name}': ...}}"
+                f"{rule.name}: the trace needs {name} at every step; "
+                f"give it in trace.hyper, or as hyper={{'{name}': ...}}"
             )
         assumed[name] = 0.0
     usable = {*known, *assumed}

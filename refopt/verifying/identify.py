@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
+from dataclasses import replace
 
 from refopt.rules import RULES, get_rule
 from refopt.spec.declare import Rule
@@ -66,7 +66,8 @@ def _identify(
     fits = [(candidate, _fit(comparisons, candidate)) for candidate in found.programs]
     allowed = comparisons[0].allowed
     best = min(fits, key=lambda pair: (pair[1].first is not None, -_step(pair[1]), pair[1].distance))
-    common = dict(
+    verdict = Verdict(
+        status="deviates",
         subject=subject,
         rule=rule.name,
         allowed=allowed,
@@ -75,16 +76,15 @@ def _identify(
         assumed=found.assumed,
     )
     if best[1].first is not None:
-        return Verdict(
-            status="deviates", distance=_fit(comparisons, best[0], thorough=True).distance, first=best[1].first,
-            nearest=best[0].axes[0], axes=_axes(found, [best[0]]), **common,
-        )  # fmt: skip
+        distance = _fit(comparisons, best[0], thorough=True).distance
+        return replace(verdict, distance=distance, first=best[1].first, nearest=best[0].axes[0])
     fitting = [candidate for candidate, fit in fits if fit.distance <= EXCLUDED * allowed]
     excluded = [pair for pair in fits if pair[1].distance > EXCLUDED * allowed]
     nearest = _next_best(comparisons, excluded)
     departures = _departures(found, fitting)
     dialect = min(departures, key=lambda name: (len(departures[name]), name != prefer))
-    return Verdict(
+    return replace(
+        verdict,
         status="conforms",
         dialect=dialect,
         departures=departures[dialect],
@@ -93,7 +93,6 @@ def _identify(
         distance=best[1].distance,
         next_distance=nearest[1] if nearest else None,
         next_axes=_difference(nearest[0], fitting) if nearest else {},
-        **common,
     )
 
 
@@ -149,5 +148,3 @@ def _difference(candidate: Candidate, fitting: Sequence[Candidate]) -> dict[str,
     """The choices by which a variant differs from the nearest of those that fit."""
     pairs = ((dict(axes), dict(other)) for axes in candidate.axes for c in fitting for other in c.axes)
     return min(({k: v for k, v in axes.items() if other[k] != v} for axes, other in pairs), key=len)
-
-

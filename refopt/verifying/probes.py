@@ -36,7 +36,7 @@ class Probe:
 
 def probes(rule: Rule, settable: Collection[str], per_step: Collection[str]) -> list[Probe]:
     """The probes of a rule for a subject with these hyper-parameters, of which `per_step` may change between steps."""
-    made = []
+    made: list[Probe] = []
     values = {p.name: p.probes for p in rule.hyper_parameters if p.probes and p.name in settable}
     for number in range(max(len(p.probes) for p in rule.hyper_parameters)):
         params, grads = _arrays(number, first_is_zero="g" in rule.hyper().program.arrays)

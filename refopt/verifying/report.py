@@ -19,7 +19,7 @@ STYLES = {"conforms": "bold green", "deviates": "bold red", "unsupported": "bold
 def render(verdict: Verdict) -> RenderableType:
     """The verdict as a rich renderable."""
     parts: list[RenderableType] = [headline(verdict)]
-    if verdict.axes:
+    if verdict.axes or verdict.nearest:
         parts += ["", axes_table(verdict)]
     parts += ["", facts_table(verdict)]
     return Group(*parts)
@@ -53,12 +53,11 @@ def axes_table(verdict: Verdict) -> Table:
     for column in ("axis", "choice", "data", "meaning"):
         table.add_column(column, overflow="fold")
     rule = RULES[verdict.rule or ""]
+    for name, choice in verdict.nearest.items():
+        table.add_row(name, choice, "nearest", rule.axis(name).choice(choice).meaning)
     for axis in verdict.axes.values():
         declared = rule.axis(axis.name)
-        if verdict.status == "deviates":
-            choice = verdict.nearest[axis.name]
-            table.add_row(axis.name, choice, "nearest", declared.choice(choice).meaning)
-        elif axis.status == "open":
+        if axis.status == "open":
             table.add_row(axis.name, " | ".join(axis.choices), "open", "these agree on all that was seen")
         else:
             choice = axis.choices[0]
@@ -77,10 +76,14 @@ def facts_table(verdict: Verdict) -> Table:
         table.add_row("distance", f"{ulps(verdict.distance)}; up to {verdict.allowed:g} is rounding")
     if verdict.next_distance is not None and verdict.allowed is not None:
         other = ", ".join(f"{axis}={choice}" for axis, choice in verdict.next_axes.items())
-        table.add_row("next class", f"{ulps(verdict.next_distance)}, with {other}; excluded from {EXCLUDED * verdict.allowed:g}")
+        table.add_row(
+            "next class", f"{ulps(verdict.next_distance)}, with {other}; excluded from {EXCLUDED * verdict.allowed:g}"
+        )
     if verdict.first is not None:
         table.add_row("first differs", f"step {verdict.first.step}, {verdict.first.quantity}")
-        table.add_row("", f"expected {verdict.first.expected!r}, got {verdict.first.actual!r}, {ulps(verdict.first.distance)}")
+        table.add_row(
+            "", f"expected {verdict.first.expected!r}, got {verdict.first.actual!r}, {ulps(verdict.first.distance)}"
+        )
     if len(verdict.dialects) > 1:
         table.add_row("same here", f"dialects {', '.join(verdict.dialects)} cannot differ on what was seen")
     if verdict.assumed:

@@ -45,7 +45,9 @@ class Trace:
             found, other = optree.tree_flatten(tree)
             arrays = [_array(x) for x in found]
             if other != spec or [a.shape for a in arrays] != [p.shape for p in params]:
-                raise RefoptError(f"{what} of step {step} must have the tree and the shapes of params, {spec}; got {other}")
+                raise RefoptError(
+                    f"{what} of step {step} must have the tree and the shapes of params, {spec}; got {other}"
+                )
             return arrays
 
         grads = [matching(tree, "grads", i + 1) for i, tree in enumerate(self.grads)]

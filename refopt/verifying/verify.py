@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
 from typing import Any
 
 from refopt.rules import RULES, get_rule
 from refopt.spec.declare import Rule
-from refopt.spec.errors import Unsupported
+from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import reads
 from refopt.verifying.identify import identify
-from refopt.verifying.probes import probes
+from refopt.verifying.probes import Probe, probes
 from refopt.verifying.subjects.base import Subject
 from refopt.verifying.subjects.resolve import resolve
 from refopt.verifying.trace import Trace
@@ -64,7 +63,8 @@ def _verify(subject: Subject, rule: Rule) -> Verdict:
     for name in reads(rule, canonical):
         if name not in subject.settable and rule.hyper_parameter(name).default != 0.0:
             raise Unsupported(f"{subject.name} has no {name} ({rule.hyper_parameter(name).meaning})")
-    traces, notes = [], list(subject.notes)
+    traces: list[Trace] = []
+    notes = list(subject.notes)
     while not traces:
         try:
             traces = [_trace(subject, probe) for probe in probes(rule, settable, subject.per_step & settable)]
@@ -77,17 +77,18 @@ def _verify(subject: Subject, rule: Rule) -> Verdict:
             notes.append(f"{', '.join(neutral)} left at the default: {reason}")
     held = {name: value for name, value in subject.fixed.items() if name in ours}
     verdict = identify(traces, rule=rule, hyper=held, subject=subject.name, prefer=subject.framework)
-    return dataclasses.replace(
-        verdict, defaults=subject.defaults, versions=subject.versions, notes=tuple(notes)
-    )
+    return dataclasses.replace(verdict, defaults=subject.defaults, versions=subject.versions, notes=tuple(notes))
 
 
-def _trace(subject: Subject, probe: Any) -> Trace:
-    hyper: list[Mapping[str, float]] = [{**now, **subject.fixed} for now in probe.hyper]
+def _trace(subject: Subject, probe: Probe) -> Trace:
+    hyper = [{**now, **subject.fixed} for now in probe.hyper]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a stranger's code warns of is not the verdict's business
-        results = subject.drive(probe.params, probe.grads, hyper)  # type: ignore[arg-type]
+        try:
+            results = subject.drive(probe.params, probe.grads, hyper)
+        except RefoptError:
+            raise
+        except Exception as error:  # a stranger's code may raise anything: that is the answer
+            raise Unsupported(f"{subject.name} raised {type(error).__name__}: {error}") from error
     names = set(probe.hyper[0])
     return Trace(probe.params, probe.grads, [{k: v for k, v in now.items() if k in names} for now in hyper], results)
-
-

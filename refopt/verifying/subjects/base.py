@@ -23,9 +23,9 @@ class Subject(Protocol):
     framework: str
     settable: frozenset[str]
     per_step: frozenset[str]
-    fixed: Mapping[str, float]
-    defaults: Mapping[str, float]
-    versions: Mapping[str, str]
+    fixed: dict[str, float]
+    defaults: dict[str, float]
+    versions: dict[str, str]
     dtype: str
     notes: tuple[str, ...]
 
@@ -35,7 +35,9 @@ class Subject(Protocol):
         """The parameters after each step of a fresh optimizer. Raises Unsupported if it cannot be made or run so."""
 
 
-def split_options(subject: str, options: Mapping[str, Any], known: Mapping[str, str]) -> tuple[dict[str, float], dict[str, Any]]:
+def split_options(
+    subject: str, options: Mapping[str, Any], known: Mapping[str, str]
+) -> tuple[dict[str, float], dict[str, Any]]:
     """The user's options as (numbers by refopt's names, the subject's other arguments).
 
     `known` maps the subject's argument names to refopt's. refopt's own names are understood as well.

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from refopt.rules import RULES
-from refopt.spec.errors import Unsupported
+from refopt.spec.errors import RefoptError
 from refopt.verifying.subjects.base import arguments, check_options, hyper_names, numeric_defaults, split_options
+
+CALL = "__call__"
 
 
 class FunctionSubject:
@@ -25,11 +27,17 @@ class FunctionSubject:
     def __init__(self, name: str, target: Callable[..., Any], options: Mapping[str, Any]) -> None:
         self.name, self.target = name, target
         self.is_class = isinstance(target, type)
-        called = target.__call__ if self.is_class else target
+        called: Callable[..., Any] = getattr(target, CALL) if self.is_class else target
+        if self.is_class and CALL not in vars(target):
+            raise RefoptError(
+                f"{name} has no __call__(self, params, grads, state, **hyper); give it one, or a function"
+            )
         taken = arguments(called)
         names = hyper_names(called)
         if any(p.kind is p.VAR_KEYWORD for p in taken.values()):
-            names |= {p.name: p.name for rule in RULES.values() for p in rule.hyper_parameters if p.name not in names.values()}
+            names |= {
+                p.name: p.name for rule in RULES.values() for p in rule.hyper_parameters if p.name not in names.values()
+            }
         self.argument = {ours: theirs for theirs, ours in names.items()}
         self.fixed, self.others = split_options(name, options, names)
         check_options(name, self.others, called)
@@ -46,9 +54,6 @@ class FunctionSubject:
         results = []
         for values, gradients in zip(hyper, grads, strict=True):
             given = {self.argument[name]: value for name, value in values.items() if name in self.argument}
-            try:
-                now, state = step(now, [g.copy() for g in gradients], state, **given, **self.others)
-            except Exception as error:
-                raise Unsupported(f"{self.name} raised {type(error).__name__}: {error}") from error
+            now, state = step(now, [g.copy() for g in gradients], state, **given, **self.others)
             results.append([np.array(w) for w in now])
         return results

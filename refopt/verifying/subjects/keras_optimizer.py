@@ -22,7 +22,9 @@ def choose_backend() -> None:
     if "KERAS_BACKEND" not in os.environ:
         found = next((name for name in BACKENDS if find_spec(name)), None)
         if found is None:
-            raise Unsupported(f"keras needs one of {', '.join(BACKENDS)}; install one, e.g. pip install 'refopt[torch]'")
+            raise Unsupported(
+                f"keras needs one of {', '.join(BACKENDS)}; install one, e.g. pip install 'refopt[torch]'"
+            )
         os.environ["KERAS_BACKEND"] = found
 
 
@@ -31,7 +33,9 @@ class KerasSubject:
 
     framework = "keras"
 
-    def __init__(self, name: str, target: Callable[..., Any], options: Mapping[str, Any], dtype: str = "float64") -> None:
+    def __init__(
+        self, name: str, target: Callable[..., Any], options: Mapping[str, Any], dtype: str = "float64"
+    ) -> None:
         self.name, self.target, self.dtype = name, target, dtype
         self.keras = importlib.import_module("keras")
         names = {theirs: ours for theirs, ours in hyper_names(target).items() if not theirs.startswith("ema_")}

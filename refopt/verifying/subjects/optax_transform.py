@@ -17,7 +17,9 @@ class OptaxSubject:
 
     framework = "optax"
 
-    def __init__(self, name: str, target: Callable[..., Any], options: Mapping[str, Any], dtype: str = "float64") -> None:
+    def __init__(
+        self, name: str, target: Callable[..., Any], options: Mapping[str, Any], dtype: str = "float64"
+    ) -> None:
         self.name, self.target, self.dtype = name, target, dtype
         self.jax = importlib.import_module("jax")
         self.optax = importlib.import_module("optax")
@@ -38,7 +40,9 @@ class OptaxSubject:
         jnp = importlib.import_module("jax.numpy")
         with x64(self.jax, self.dtype):
             rates = jnp.asarray([now.get("lr", 0.0) for now in hyper], self.dtype)
-            constants = {self.argument[n]: v for n, v in hyper[0].items() if n != "lr" and n in self.argument}
+            constants: dict[str, Any] = {
+                self.argument[n]: v for n, v in hyper[0].items() if n != "lr" and n in self.argument
+            }
             if "lr" in self.argument:
                 constants[self.argument["lr"]] = lambda count: rates[count]
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -25,7 +26,9 @@ def resolve(target: Any, options: Mapping[str, Any]) -> Subject:
     name = target if isinstance(target, str) else getattr(target, "__qualname__", repr(target))
     thing = load(target) if isinstance(target, str) else target
     if not callable(thing):
-        raise RefoptError(f"{name} is a {type(thing).__name__}; give an optimizer class, an optax factory, or a function")
+        raise RefoptError(
+            f"{name} is a {type(thing).__name__}; give an optimizer class, an optax factory, or a function"
+        )
     ancestors = {f"{c.__module__}.{c.__qualname__}" for c in getattr(thing, "__mro__", ())}
     if "torch.optim.optimizer.Optimizer" in ancestors:
         return TorchSubject(name, thing, options)
@@ -73,5 +76,6 @@ def _public(module: Any) -> list[str]:
 
 def _returns_transformation(thing: Any) -> bool:
     """Whether a function makes an optax transformation: its annotation or its module says so."""
+    thing = thing.func if isinstance(thing, functools.partial) else thing  # optax.nadam is a partial of optax.adam
     annotation = str(getattr(thing, "__annotations__", {}).get("return", ""))
     return "GradientTransformation" in annotation or str(getattr(thing, "__module__", "")).startswith("optax.")

@@ -17,7 +17,9 @@ class TorchSubject:
 
     framework = "torch"
 
-    def __init__(self, name: str, target: Callable[..., Any], options: Mapping[str, Any], dtype: str = "float64") -> None:
+    def __init__(
+        self, name: str, target: Callable[..., Any], options: Mapping[str, Any], dtype: str = "float64"
+    ) -> None:
         self.name, self.target, self.dtype = name, target, dtype
         self.torch = importlib.import_module("torch")
         names = hyper_names(target)
@@ -60,7 +62,7 @@ class TorchSubject:
 
     def _arguments(self, hyper: Mapping[str, float]) -> dict[str, Any]:
         """The numbers under torch's names."""
-        given = {self.argument[name]: value for name, value in hyper.items() if name in self.argument}
+        given: dict[str, Any] = {self.argument[name]: value for name, value in hyper.items() if name in self.argument}
         if self.betas and "beta1" in hyper:
             given["betas"] = (hyper["beta1"], hyper["beta2"])
         return given

@@ -1,0 +1,99 @@
+"""The backend under test, driven with NumPy arrays."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refopt.engines.kernel_cache import cache_folder
+from refopt.selection import get_backend
+from refopt.spec.backend import Backend
+from refopt.spec.errors import RefoptError, Unsupported
+from refopt.spec.hyper import Hyper
+from refopt_conformance.reference import State, Step
+
+FAMILIES = {"gpu": ("gpu", "cuda", "rocm"), "cuda": ("cuda", "gpu"), "rocm": ("rocm", "gpu")}
+
+
+@contextmanager
+def environment() -> Iterator[None]:
+    """What jax reads when it is imported inside. A harness may set it, a library may not; what the user has set stays.
+
+    Compiling the cases takes jax minutes: what it has compiled is kept beside the kernels of numba, for this host.
+    """
+    wanted = {
+        "JAX_ENABLE_X64": "1",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "JAX_COMPILATION_CACHE_DIR": str(cache_folder() / f"jax-{platform.node()}"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    added = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A backend on a device (None: its default)."""
+
+    backend: Backend
+    device: str | None
+
+    def refuses(self, hyper: Hyper, dtype: str) -> str | None:
+        return self.backend.supports(hyper, dtype, self.device)
+
+    def adopt(self, arrays: list[np.ndarray]) -> list[Any]:
+        return [self.backend.adopt(array, self.device) for array in arrays]
+
+    def adopt_slots(self, slots: dict[str, Any]) -> dict[str, Any]:
+        return {name: self.adopt(slot) if isinstance(slot, list) else slot for name, slot in slots.items()}
+
+    def step(self, step: Step) -> State:
+        """The backend's own version of a step, from the same state; nothing is written in place."""
+        params, slots = self.adopt(step.before.params), self.adopt_slots(step.before.slots)
+        grads = None if step.grads is None else self.adopt(step.grads)
+        params, slots = self.backend.update(step.hyper, step.t, params, grads, slots, in_place=False)
+        return self.read(step.hyper, step.t, params, slots)
+
+    def read(self, hyper: Hyper, t: int, params: list[Any], slots: dict[str, Any]) -> State:
+        """A copy of the backend's state after step t."""
+        average = self.backend.average(hyper, t, params, slots) if hyper.program.evaluate else None
+        numbers = {name: slot for name, slot in slots.items() if not isinstance(slot, list)}
+        arrays = {name: self._copies(slot) for name, slot in slots.items() if isinstance(slot, list)}
+        return State(self._copies(params), arrays | numbers, None if average is None else self._copies(average))
+
+    def _copies(self, arrays: list[Any]) -> list[np.ndarray]:
+        return [np.array(self.backend.to_numpy(array)) for array in arrays]
+
+
+def load(backend: str, device: str | None = None) -> Driver:
+    """The backend and device of these names; RefoptError, in one sentence, if either is not here."""
+    try:
+        found = get_backend(backend)
+        here = found.devices()
+    except RefoptError:
+        raise
+    except Exception as error:  # whatever a broken backend raises
+        raise Unsupported(f"backend {backend!r} cannot be used: {type(error).__name__}: {error}") from error
+    return Driver(found, None if device is None else find_device(found.name, device, here))
+
+
+def find_device(name: str, device: str, here: tuple[str, ...]) -> str:
+    """The device of that name, or the first of that family: `gpu` and `cuda` are the first GPU."""
+    if device in here:
+        return device
+    families = FAMILIES.get(device, (device,))
+    for found in here:
+        if found.partition(":")[0] in families:
+            return found
+    raise Unsupported(f"{name}: no {device} here; devices are {', '.join(here)}")

@@ -1,0 +1,132 @@
+"""What is expected: the reference's own source in float64, on inputs rounded to the dtype under test.
+
+Rules that move the parameters are driven by gradients. A rule that only watches them (an average) watches a new tree of
+values at every step: those that would have been the gradients.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from refopt.clocks import Clock, clocks
+from refopt.engines.dtypes import PARAMETER_DTYPES, compute_dtype
+from refopt.engines.numpy_engine import BACKEND as REFERENCE
+from refopt.spec.hyper import Hyper
+from refopt_conformance.cases import Case
+from refopt_conformance.inputs import gradients, parameters
+
+ONE_STEP_AT = (1, 2, 3, 10, 300)
+LAST_STATE = 12  # steps after this one start from the state before it: any state is as good as another
+
+
+@dataclass(frozen=True)
+class State:
+    """Parameters and slots, and what to evaluate with if the rule says so."""
+
+    params: list[np.ndarray]
+    slots: dict[str, Any]
+    average: list[np.ndarray] | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """Step number t: from one state, with these gradients, to the next."""
+
+    t: int
+    hyper: Hyper
+    before: State
+    grads: list[np.ndarray] | None
+    after: State
+
+
+def initial(case: Case) -> State:
+    """The state before the first step, in the dtypes under test."""
+    params = parameters(case.name, case.leaves, case.dtype)
+    return State(params, REFERENCE.init(case.hyper(1), params))
+
+
+def arriving(case: Case, t: int) -> list[np.ndarray]:
+    """What the caller brings to step t: gradients, or the parameters to be watched."""
+    return gradients(case.name, case.leaves, t, case.dtype)
+
+
+def take(case: Case, t: int, before: State, arrays: list[np.ndarray]) -> Step:
+    """One step in float64."""
+    hyper = case.hyper(t)
+    watches = not hyper.program.reads_gradient
+    given = State(arrays, before.slots) if watches else before
+    grads = None if watches else arrays
+    wide = _Wide([w.shape for w in given.params], joined=Clock.TENSOR not in clocks(hyper.program))
+    params, slots = REFERENCE.update(
+        hyper, t, wide.of(given.params), grads and wide.of(grads), wide.slots(given.slots, wide.of), in_place=False
+    )
+    average = REFERENCE.average(hyper, t, params, slots) if hyper.program.evaluate else None
+    after = State(wide.leaves(params), wide.slots(slots, wide.leaves), average and wide.leaves(average))
+    return Step(t, hyper, given, grads, after)
+
+
+@dataclass(frozen=True)
+class _Wide:
+    """Leaves in float64; joined into one long array, which is faster, for rules that do not tell tensors apart."""
+
+    shapes: list[tuple[int, ...]]
+    joined: bool
+
+    def of(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        if self.joined:
+            return [np.concatenate([a.ravel() for a in arrays]).astype(np.float64)]
+        return [a.astype(np.float64) for a in arrays]
+
+    def leaves(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        if not self.joined:
+            return arrays
+        ends = np.cumsum([math.prod(shape) for shape in self.shapes])
+        parts = np.split(arrays[0], ends[:-1])
+        return [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def slots(self, slots: dict[str, Any], convert: Callable[[list[np.ndarray]], list[np.ndarray]]) -> dict[str, Any]:
+        return {name: convert(slot) if isinstance(slot, list) else slot for name, slot in slots.items()}
+
+
+def chain(case: Case, steps: int) -> Iterator[Step]:
+    """Steps from the initial state on, the reference carrying its own float64 state.
+
+    They start with step 1, or with step 2 where the rule's first step is infinite on purpose.
+    """
+    state = initial(case)
+    first = take(case, 1, state, arriving(case, 1))
+    for t in range(1 if _finite(first.after) else 2, steps + 1):
+        step = first if t == 1 else take(case, t, state, arriving(case, t))
+        yield step
+        state = step.after
+
+
+def one_steps(case: Case) -> Iterator[Step]:
+    """Single steps from states along the chain, rounded to the dtypes in which a port keeps them."""
+    states = states_before(case)
+    for t in ONE_STEP_AT:
+        yield take(case, t, rounded(states[min(t, LAST_STATE)], case.dtype), arriving(case, t))
+
+
+def states_before(case: Case) -> dict[int, State]:
+    """The reference's state before each step."""
+    return {1: initial(case)} | {step.t: step.before for step in chain(case, LAST_STATE)}
+
+
+def rounded(state: State, dtype: str) -> State:
+    """The state in the dtype under test; slots of the half types are float32."""
+    narrow = PARAMETER_DTYPES[dtype]
+    slots = {
+        name: [x.astype(compute_dtype(narrow)) for x in slot] if isinstance(slot, list) else slot
+        for name, slot in state.slots.items()
+    }
+    return State([w.astype(narrow) for w in state.params], slots)
+
+
+def _finite(state: State) -> bool:
+    return all(np.isfinite(w).all() for w in state.params)

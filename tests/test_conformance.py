@@ -1,0 +1,300 @@
+"""The conformance suite: green for every backend, red for broken ones, and its own parts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from refopt.rules import RULES
+from refopt.selection import importable
+from refopt.spec.errors import Unsupported
+from refopt.spec.hyper import variants
+from refopt_conformance import main
+from refopt_conformance.budgets import BUDGETS, MODES
+from refopt_conformance.cases import NUMBERS, Case, canonical, conventions, dialects, mixed
+from refopt_conformance.distance import distance, unit
+from refopt_conformance.driver import find_device
+from refopt_conformance.inputs import TREE, gradients, parameters
+from refopt_conformance.reference import State, arriving, chain, initial, take
+
+
+def conform(backend: str, *arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the suite in a process of its own, far from the checkout."""
+    command = [sys.executable, "-m", "refopt_conformance", backend, *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba", "jax", "torch"])
+def test_every_backend_conforms(backend: str, tmp_path: Path) -> None:
+    if (reason := importable(backend)) is not None:
+        pytest.skip(f"{backend} does not run here: {reason}")
+    done = conform(backend, folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "distance from the reference, in ULPs" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+# A fault is the texts to be replaced, by file; and the cases that must show it.
+ADAM, LARS = "adam/paper and float32", "lars/paper and float32"
+Edits = Mapping[str, list[tuple[str, str]]]
+
+PORT_FAULTS: list[tuple[str, str, str, Edits]] = [
+    ("torch", "eps placement", ADAM, {"adam.py": [('"outside_hat": (0.0, eps)', '"outside_hat": (eps, 0.0)')]}),
+    ("torch", "stale moment", ADAM, {"adam.py": [
+        ("    torch._foreach_mul_(m, beta1)", "    stale = [x.clone() for x in m]\n    torch._foreach_mul_(m, beta1)"),
+        ("torch._foreach_addcdiv_(w, m, d", "torch._foreach_addcdiv_(w, stale, d"),
+    ]}),
+    ("torch", "step off by one", ADAM, {"adam.py": [("beta ** (t - 1 + ", "beta ** (t + ")]}),
+    ("torch", "another tensor's value", LARS, {"lars.py": [
+        (".to(x[0].dtype).unbind())", ".to(x[0].dtype).unbind())[:1] * len(x)"),
+    ]}),
+    ("jax", "eps placement", ADAM, {"adam.py": [("d = jnp.sqrt(v_hat) + c.eps", "d = jnp.sqrt(v_hat + c.eps)")]}),
+    ("jax", "stale moment", ADAM, {"adam.py": [("m_hat = m / c.c1", 'm_hat = slots["m"] / c.c1')]}),
+    ("jax", "step off by one", ADAM, {"adam.py": [('{"0": -1, "1": 0, "2": 1}', '{"0": 0, "1": 1, "2": 2}')]}),
+    ("jax", "another tensor's value", LARS, {"lars.py": [
+        ("norm(w), norm(against)", "norm(against), norm(against)"),
+    ]}),
+]  # fmt: skip
+
+
+def replaced(text: str, edits: list[tuple[str, str]]) -> str:
+    for old, new in edits:
+        assert old in text, f"the fault no longer applies: {old!r} is gone"
+        text = text.replace(old, new)
+    return text
+
+
+def broken_port(port: str, folder: Path, edits: Edits) -> str:
+    """A copy of a port's package under another name, with the faults in it."""
+    spec = find_spec(f"refopt_{port}")
+    assert spec is not None
+    assert spec.origin is not None
+    package = folder / f"broken_{port}"
+    package.mkdir()
+    for file in Path(spec.origin).parent.glob("*.py"):
+        text = replaced(file.read_text(encoding="utf-8"), list(edits.get(file.name, [])))
+        (package / file.name).write_text(text.replace(f"refopt_{port}", package.name), encoding="utf-8")
+    return f"{package.name}.backend:BACKEND"
+
+
+@pytest.mark.parametrize(
+    ("port", "fault", "cases", "edits"), PORT_FAULTS, ids=lambda x: x if isinstance(x, str) else ""
+)
+def test_broken_ports_are_caught(port: str, fault: str, cases: str, edits: Edits, tmp_path: Path) -> None:
+    if (reason := importable(port)) is not None:
+        pytest.skip(f"{port} does not run here: {reason}")
+    backend = broken_port(port, tmp_path, edits)
+    done = conform(backend, "-x", "-k", cases, folder=tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "ULPs apart" in done.stdout
+
+
+KERNEL_FAULT = """
+from refopt.engines import numba_engine
+
+original = numba_engine.module_source
+
+def module_source(planned, dtype):
+    source = original(planned, dtype)
+    assert {old!r} in source, "the fault no longer applies"
+    return source.replace({old!r}, {new!r})
+
+numba_engine.module_source = module_source
+BACKEND = numba_engine.BACKEND
+"""
+HOST_FAULT = """
+from refopt.engines import numba_engine
+
+class Engine(numba_engine.NumbaEngine):
+    def update(self, hyper, t, *arrays, in_place):
+        return super().update(hyper, t + 1, *arrays, in_place=in_place)
+
+BACKEND = Engine()
+"""
+ENGINE_FAULTS = {
+    "eps placement": (ADAM, KERNEL_FAULT.format(old="np.sqrt(v_hat) + eps", new="np.sqrt(v_hat + eps)")),
+    "stale moment": (ADAM, KERNEL_FAULT.format(old="m_hat = m / c1", new="m_hat = m_[e] / c1")),
+    "step off by one": (ADAM, HOST_FAULT),
+    "another tensor's value": (LARS, KERNEL_FAULT.format(old="q0 = q[0, i]", new="q0 = q[0, 0]")),
+}
+
+
+@pytest.mark.parametrize("fault", ENGINE_FAULTS)
+def test_broken_engines_are_caught(fault: str, tmp_path: Path) -> None:
+    if (reason := importable("numba")) is not None:
+        pytest.skip(f"numba does not run here: {reason}")
+    cases, text = ENGINE_FAULTS[fault]
+    (tmp_path / "broken_numba.py").write_text(text, encoding="utf-8")
+    environment = {"PYTHONPATH": str(tmp_path), "REFOPT_CACHE_DIR": str(tmp_path)}
+    done = conform("broken_numba:BACKEND", "-x", "-k", cases, folder=tmp_path, **environment)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "ULPs apart" in done.stdout
+
+
+INF, NAN = np.inf, np.nan
+DISTANCES = [
+    # dtype, actual, expected, scale, ULPs
+    ("float32", 1.0, 1.0, 0.0, 0.0),
+    ("float32", 1 + 2**-23, 1.0, 0.0, 1.0),
+    ("float32", 1.0, 1 + 2**-24, 0.0, 0.5),
+    ("float32", 1 - 2**-24, 1.0, 0.0, 0.5),  # below a power of two numbers are denser; the unit is that of 1
+    ("float32", 1.0, 1 - 2**-24, 0.0, 1.0),
+    ("float32", 2**-23, 0.0, 1.0, 1.0),
+    ("float32", 2**-23, 0.0, 4.0, 0.25),
+    ("float32", 2**-149, 0.0, 0.0, 1.0),  # subnormals are evenly spaced
+    ("float32", 2**-126, 2**-126 + 2**-149, 0.0, 1.0),
+    ("float64", 1 + 2**-52, 1.0, 0.0, 1.0),
+    ("float64", 5e-324, 0.0, 0.0, 1.0),
+    ("float64", 1e308, 1e308, INF, 0.0),
+    ("float16", 1 + 2**-10, 1.0, 0.0, 1.0),
+    ("float16", 2**-24, 0.0, 0.0, 1.0),
+    ("bfloat16", 1 + 2**-7, 1.0, 0.0, 1.0),
+    ("float32", NAN, NAN, 0.0, 0.0),
+    ("float32", NAN, 1.0, 0.0, INF),
+    ("float32", 1.0, NAN, 0.0, INF),
+    ("float32", INF, INF, 0.0, 0.0),
+    ("float32", INF, -INF, 0.0, INF),
+    ("float32", INF, 3e38, 0.0, INF),
+    ("float32", INF, 1e39, 0.0, 0.0),  # too large for the dtype: infinity is the rounding of it
+    ("float32", 3e38, INF, 0.0, INF),
+    ("float32", 0.0, 0.0, 0.0, 0.0),
+    ("float32", -0.0, -0.0, 0.0, 0.0),
+    ("float32", 0.0, -0.0, 1.0, INF),
+    ("float32", -0.0, 0.0, 1.0, INF),
+    ("float32", 0.0, -1e-60, 1.0, 0.0),  # no exact zero: too small to be seen, and so is its sign
+]
+
+
+@pytest.mark.parametrize(("dtype", "actual", "expected", "scale", "ulps"), DISTANCES)
+def test_distance(dtype: str, actual: float, expected: float, scale: float, ulps: float) -> None:
+    kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
+    found = distance(np.array([actual]).astype(kind), np.array([expected]), np.array([scale]))
+    np.testing.assert_allclose(found, [ulps], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_unit_is_the_spacing(dtype: type) -> None:
+    sizes = np.array([1e-30, 1e-5, 0.3, 1.0, 1.5, 2.0, 1e10, 1e30], dtype)
+    np.testing.assert_array_equal(unit(sizes.astype(np.float64), np.dtype(dtype)), np.spacing(sizes).astype(np.float64))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_choice_of_every_dialect_is_a_case(rule: str) -> None:
+    keys = {hyper.program.key for hyper in conventions().values() if hyper.rule.name == rule}
+    for dialect in RULES[rule].dialects:
+        base = RULES[rule].hyper(dialect.name)
+        assert base.program.key in keys
+        near = [axes for axes in variants(RULES[rule]) if sum(axes[a] != base.axes[a] for a in axes) == 1]
+        assert {RULES[rule].hyper(dialect.name, **axes).program.key for axes in near} <= keys
+
+
+def test_cases_have_names_of_their_own_and_numbers_that_count() -> None:
+    names = [str(case) for case in mixed()]
+    assert len(names) == len(set(names))
+    assert set(canonical()) <= set(conventions())
+    known = {p.name for rule in RULES.values() for p in rule.hyper_parameters}
+    assert set(NUMBERS) <= known
+    for case in mixed(("float32",)):
+        for t in range(1, 31):
+            case.hyper(t)  # every number lies in its interval
+
+
+def test_inputs_are_the_same_everywhere_and_cover_what_they_should() -> None:
+    (scalar,) = gradients("case", ["scalar"], 3, "float64")
+    assert float(scalar) == -0.828194343505495
+    leaves = list(TREE)
+    params = dict(zip(leaves, parameters("case", leaves, "float32"), strict=True))
+    assert np.abs(params["33x17"]).max() > 10
+    assert not params["zero_params"].any()
+    steps = [dict(zip(leaves, gradients("case", leaves, t, "float32"), strict=True)) for t in range(1, 8)]
+    large = np.abs(steps[0]["33x17"])
+    assert large.max() > 1
+    assert 0 < large.min() < 1e-11
+    assert not steps[0]["seven"].any()
+    assert not any(g.any() for g in steps[5].values())
+    assert not any(step["zero_both"].any() or step["zero_grads"].any() for step in steps)
+    assert {np.signbit(x) for x in steps[5]["33x17"].flat} == {False, True}
+
+
+@pytest.mark.parametrize("case", dialects(("float32",)), ids=str)
+def test_the_reference_joins_leaves_without_a_trace(case: Case) -> None:
+    """Joined or leaf by leaf, float64 bits are the same; and a chain hands its state on."""
+    alone = [Case(case.name, case.conventions, case.dtype, (leaf,)) for leaf in case.leaves]
+    together = take(case, 1, initial(case), arriving(case, 1))
+    for i, (one, array) in enumerate(zip(alone, together.before.params, strict=True)):
+        before = State([array], {n: [s[i]] for n, s in together.before.slots.items()})
+        grads = [array] if together.grads is None else [together.grads[i]]
+        after = take(one, 1, before, grads).after
+        assert after.params[0].tobytes() == together.after.params[i].tobytes()
+    first, second = chain(case, 2)
+    assert second.before.slots is first.after.slots
+
+
+def test_budgets_are_complete() -> None:
+    for mode in MODES:
+        for dtype in ("float32", "float64"):
+            for quantity in ("parameter", "slot", "number", "average"):
+                assert BUDGETS[quantity, dtype, mode].reason
+    assert all(budget.ulps < 200 for budget in BUDGETS.values())
+
+
+DEVICES = [
+    ("cpu", ("cpu",), "cpu"),
+    ("cuda:1", ("cpu", "cuda:0", "cuda:1"), "cuda:1"),
+    ("cuda", ("cpu", "cuda:0", "cuda:1"), "cuda:0"),
+    ("gpu", ("cpu", "cuda:0"), "cuda:0"),
+    ("gpu", ("gpu:0", "gpu:1", "cpu"), "gpu:0"),
+    ("cuda", ("gpu:0", "cpu"), "gpu:0"),
+]
+
+
+@pytest.mark.parametrize(("asked", "here", "found"), DEVICES)
+def test_find_device(asked: str, here: tuple[str, ...], found: str) -> None:
+    assert find_device("some", asked, here) == found
+
+
+def test_absent_device() -> None:
+    with pytest.raises(Unsupported, match="some: no gpu here; devices are cpu, tpu:0"):
+        find_device("some", "gpu", ("cpu", "tpu:0"))
+
+
+@pytest.mark.parametrize(
+    ("backend", "device", "says"),
+    [
+        ("numpy", "gpu", "numpy: no gpu here; devices are cpu"),
+        ("numpyy", None, "unknown backend 'numpyy'"),
+        ("no_such_module:BACKEND", None, "No module named 'no_such_module'"),
+        ("refopt.rules:BACKEND", None, "has no 'BACKEND'"),
+        ("refopt.rules:RULES", None, "is no backend"),
+    ],
+)
+def test_what_cannot_run_says_why(
+    backend: str, device: str | None, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(backend, device=device) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_skips_are_counted_by_reason(tmp_path: Path) -> None:
+    (tmp_path / "half_done.py").write_text(
+        "from refopt.engines.numpy_engine import NumpyEngine\n"
+        "class Engine(NumpyEngine):\n"
+        "    def supports(self, hyper, dtype, device=None):\n"
+        "        return None if dtype == 'float32' else 'half_done: only float32 so far'\n"
+        "BACKEND = Engine()\n",
+        encoding="utf-8",
+    )
+    done = conform("half_done:BACKEND", "-k", "sgd and one_step", folder=tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    skipped = len([line for line in done.stdout.splitlines() if line.endswith("half_done: only float32 so far")])
+    assert skipped == 1
