@@ -208,8 +208,8 @@ def test_conform_starts_the_suite(refopt: Command, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_process_ends_as_it_says(tmp_path: Path) -> None:
-    """The entry point as a process: the status of a refusal, and no traceback when nobody reads on."""
-    command = [sys.executable, "-c", "from refopt.cli import main; main()"]
+    """`python -m refopt` as a process: the status of a refusal, and no traceback when nobody reads on."""
+    command = [sys.executable, "-m", "refopt"]
     refused = subprocess.run([*command, "show", "nope"], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("refopt: unknown rule 'nope'")

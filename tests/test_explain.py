@@ -4,9 +4,6 @@ import json
 import math
 import random
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -20,10 +17,7 @@ from refopt.clocks import Clock
 from refopt.engines.dtypes import PARAMETER_DTYPES
 from refopt.engines.numpy_engine import BACKEND
 from refopt.explaining import explain, list_rules, rule_rows, show
-from refopt.explaining.equations import sides
-from refopt.explaining.facts import equations
 from refopt.explaining.inputs import GRADS, PARAMS
-from refopt.explaining.notation import LATEX, UNICODE
 from refopt.rules import RULES
 from refopt.spec.errors import RefoptError
 from refopt.spec.hyper import Hyper, conflict, reads, variants
@@ -165,68 +159,6 @@ def test_latex_is_well_formed(rule: str, dialect: str, axes: dict[str, str]) -> 
     assert latex.isascii()
 
 
-# The source of one line, its equation in Unicode, and in LaTeX.
-EQUATIONS = [
-    ("sgd", {}, "w", "wₜ = wₜ₋₁ − η·gₜ", r"w_t = w_{t-1} - \eta g_t"),
-    ("sgd", {"decay": "l2"}, "g", "g′ₜ = gₜ + λ·wₜ₋₁", r"g'_t = g_t + \lambda w_{t-1}"),
-    ("momentum", {"decay": "l2", "lr_at": "inside"}, "u", "uₜ = μ·uₜ₋₁ + g″ₜ", r"u_t = \mu u_{t-1} + g''_t"),
-    (
-        "momentum",
-        {"first_step": "copy_gradient"},
-        "u",
-        "uₜ = gₜ if t = 1, else μ·uₜ₋₁ + gₜ",
-        r"u_t = \begin{cases} g_t & \text{if } t = 1 \\ \mu u_{t-1} + g_t & \text{otherwise} \end{cases}",
-    ),
-    ("momentum", {"nesterov": "yes"}, "w", "wₜ = wₜ₋₁ − η·(gₜ + μ·uₜ)", r"w_t = w_{t-1} - \eta (g_t + \mu u_t)"),
-    ("momentum", {"decay": "decoupled"}, "w", "wₜ = w′ₜ − η·uₜ", r"w_t = w'_t - \eta u_t"),
-    ("momentum", {"decay": "decoupled_after"}, "w", "wₜ = w′ₜ − η·λ·w′ₜ", r"w_t = w'_t - \eta \lambda w'_t"),
-    ("adam", {"decay": "l2"}, "v", "vₜ = β₂·vₜ₋₁ + (1 − β₂)·g′ₜ²", r"v_t = \beta_2 v_{t-1} + (1 - \beta_2) {g'_t}^2"),
-    ("adam", {}, "m_hat", "m̂ₜ = mₜ / c₁,ₜ", r"\hat{m}_t = \frac{m_t}{c_{1,t}}"),
-    ("adam", {"first_t": "0"}, "c1", "c₁,ₜ = 1 − β₁ᵗ⁻¹", r"c_{1,t} = 1 - \beta_1^{t - 1}"),
-    ("adam", {"amsgrad": "raw"}, "v_max", "v̄ₜ = max(v̄ₜ₋₁, vₜ)", r"\bar{v}_t = \max(\bar{v}_{t-1}, v_t)"),
-    ("adam", {"power": "product"}, "p1", "π₁,ₜ = π₁,ₜ₋₁·β₁", r"\pi_{1,t} = \pi_{1,t-1} \beta_1"),
-    (
-        "adam",
-        {"eps_at": "inside_raw"},
-        "d",
-        "dₜ = √(v̂ₜ + ε / c₂,ₜ)",
-        r"d_t = \sqrt{\hat{v}_t + \frac{\varepsilon}{c_{2,t}}}",
-    ),
-    (
-        "lars",
-        {"trust_of": "velocity"},
-        "g_norm",
-        "‖uₜ‖ = √Σ uₜ²",
-        r"\lVert u_t \rVert = \sqrt{\textstyle\sum u_t^2}",
-    ),
-    (
-        "lars",
-        {"clip": "min"},
-        "ratio",
-        "ratioₜ = min(τ·‖wₜ₋₁‖ / dₜ / η, 1)",
-        r"\mathrm{ratio}_t = \min\left(\frac{\frac{\tau \lVert w_{t-1} \rVert}{d_t}}{\eta}, 1\right)",
-    ),
-    ("lars", {"trust_of": "velocity"}, "w", "wₜ = wₜ₋₁ − trustₜ·uₜ", r"w_t = w_{t-1} - \mathrm{trust}_t \cdot u_t"),
-    ("ema", {}, "m", "mₜ = μ·mₜ₋₁ + (1 − μ)·wₜ", r"m_t = \mu m_{t-1} + (1 - \mu) w_t"),
-    ("ema", {"debias": "standard"}, "a", "aₜ = mₜ / (1 − μᵗ)", r"a_t = \frac{m_t}{1 - \mu^t}"),
-    ("ema", {"decay_schedule": "mean"}, "mu", "μₜ = 1 − 1 / t", r"\mu_t = 1 - \frac{1}{t}"),
-    (
-        "ema",
-        {"decay_schedule": "power"},
-        "mu",
-        "μₜ = min(μ, 1 − (1 + (t − 1) / γ)⁻ᵖ)",
-        r"\mu_t = \min\left(\mu, 1 - \left(1 + \frac{t - 1}{\gamma}\right)^{-p}\right)",
-    ),
-]
-
-
-@pytest.mark.parametrize(("rule", "axes", "target", "unicode", "latex"), EQUATIONS)
-def test_equation(rule: str, axes: dict[str, str], target: str, unicode: str, latex: str) -> None:
-    line = [named for named in equations(RULES[rule].hyper(**axes)) if named.line.target == target][-1]
-    assert " = ".join(sides(line, UNICODE)) == unicode
-    assert " = ".join(sides(line, LATEX)) == latex
-
-
 def test_a_line_as_the_design_promises() -> None:
     first = explain("adam", steps=1).steps[0].lines[0]
     assert (first.symbol, first.symbols) == ("m₁", "β₁·m₀ + (1 − β₁)·g₁")
@@ -341,30 +273,3 @@ def test_rich_renderings() -> None:
         assert row["name"] in printed
     assert "‖w₀‖ = √Σ w₀²" in printed
     assert "zero_norm=max" in printed
-
-
-def test_committed_pages_are_what_the_generator_writes(tmp_path: Path) -> None:
-    """`python -m refopt.explaining.pages docs` changes nothing."""
-    copy = tmp_path / "docs"
-    copy.mkdir()
-    for page in DOCS.glob("*.md"):
-        shutil.copy(page, copy)
-    command = [sys.executable, "-W", "error", "-m", "refopt.explaining.pages", str(copy)]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    committed = {path.relative_to(DOCS): path.read_bytes() for path in DOCS.glob("rules/*.md")}
-    assert set(committed) == {Path("rules", f"{name}.md") for name in RULES}
-    committed |= {path.relative_to(DOCS): path.read_bytes() for path in DOCS.glob("*.md")}
-    written = {path.relative_to(copy): path.read_bytes() for path in copy.rglob("*.md")}
-    remedy = "run `python -m refopt.explaining.pages docs`"
-    assert {p for p in committed if committed[p] != written[p]} == set(), remedy
-    assert {Path(line).name for line in printed} >= {"adam.md", "clocks.md"}
-
-
-@pytest.mark.parametrize("path", sorted(DOCS.glob("rules/*.md")), ids=lambda path: path.stem)
-def test_every_row_of_a_page_has_its_columns(path: Path) -> None:
-    """A `|` of the text must not end a cell."""
-    width = 0
-    for line in path.read_text(encoding="utf-8").splitlines():
-        cells = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
-        assert not (width and cells) or cells == width, line
-        width = cells

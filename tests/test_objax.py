@@ -1,4 +1,5 @@
 """refopt's `objax` dialect replays what objax 1.8.0 computed, step by step: see objax_vectors/record.py."""
+
 import json
 from pathlib import Path
 from typing import Any

@@ -102,7 +102,8 @@ def test_a_state_shares_nothing_with_the_optimizer(backend: str) -> None:
 
 def test_states_hold_every_backend_at_any_size(tmp_path: Path) -> None:
     """One array, no array, a step count that is large: what a file must hold besides the usual."""
-    for params in (np.ones(3), {}, np.ones(())):
+    trees: list[Any] = [np.ones(3), {}, np.ones(())]
+    for params in trees:
         opt = refopt.Adam(params, power="product")
         opt.step = 2**40
         for suffix in SUFFIXES:
@@ -121,7 +122,7 @@ def test_a_state_restores_where_its_parameters_are() -> None:
             opt = refopt.Adam(native(name, tree(0)), device="cpu")
             opt.load_state_dict(opt.state_dict())
             take(opt, tree(1))
-            slots = tree_leaves([opt.slots["m"], opt.slots["v"]])
+            slots = [*tree_leaves(opt.slots["m"]), *tree_leaves(opt.slots["v"])]
             assert {str(getattr(x, "device", "cpu")) for x in slots} == {
                 str(getattr(x, "device", "cpu")) for x in tree_leaves(opt.params)
             }

@@ -189,6 +189,9 @@ def _device_problem(name: str | None) -> str | None:
 
 def _dtype_problem(dtype: str) -> str | None:
     if dtype not in FLOATS:
+        if "complex" in dtype:
+            remedy = f"optimise real and imaginary parts as two arrays of {', '.join(FLOATS)}"
+            return f"jax: complex parameters ({dtype}) have no agreed update; {remedy}"
         return f"jax: {dtype} parameters are not supported; convert them to one of {', '.join(FLOATS)}"
     if dtype == "float64" and scalar_dtype() != np.float64:
         return (

@@ -31,17 +31,17 @@ _NUMBER = "one float64 operation a step, on the host: there is one way to comput
 _TABLE: tuple[tuple[str, str, dict[str, float], str], ...] = (
     # quantity, mode, ULPs by dtype, reason                                          largest seen
     ("parameter", ONE_STEP, {"float16": 0.51, "bfloat16": 0.51}, _HALF),           # 0.50, 0.50
-    ("parameter", ONE_STEP, {"float32": 32, "float64": 32}, _STEP),                # 15, 16
+    ("parameter", ONE_STEP, {"float32": 32, "float64": 32}, _STEP),                # 16, 16
     ("parameter", CHAIN, {"float32": 64, "float64": 64}, _DRIFT),                  # 34, 29
     ("parameter", LONG_CHAIN, {"float32": 64, "float64": 80}, _DRIFT),             # 19, 37
-    ("slot", ONE_STEP, {"float16": 8, "bfloat16": 8}, _SLOT_OF_HALF),              # 3.0, 2.6
+    ("slot", ONE_STEP, {"float16": 8, "bfloat16": 8}, _SLOT_OF_HALF),              # 3.2, 3.5
     ("slot", ONE_STEP, {"float32": 48, "float64": 16}, _SUM),                      # 26, 8
     ("slot", CHAIN, {"float32": 48, "float64": 16}, _DRIFT),                       # 21, 8
     ("slot", LONG_CHAIN, {"float32": 64, "float64": 80}, _DRIFT),                  # 22, 34
     ("average", ONE_STEP, {"float16": 0.51, "bfloat16": 0.51}, _HALF),             # 0.50, 0.50
-    ("average", ONE_STEP, {"float32": 8, "float64": 8}, _AVERAGE),                 # 4.2, 3
-    ("average", CHAIN, {"float32": 16, "float64": 16}, _DRIFT),                    # 7.9, 8
-    ("average", LONG_CHAIN, {"float32": 8, "float64": 8}, _DRIFT),                 # 3.0, 3
+    ("average", ONE_STEP, {"float32": 9, "float64": 6}, _AVERAGE),                 # 4.4, 3
+    ("average", CHAIN, {"float32": 18, "float64": 16}, _DRIFT),                    # 8.5, 8
+    ("average", LONG_CHAIN, {"float32": 6, "float64": 6}, _DRIFT),                 # 3.0, 3
     ("number", ONE_STEP, {"float32": 0, "float64": 0}, _NUMBER),                   # 0
     ("number", CHAIN, {"float32": 0, "float64": 0}, _NUMBER),                      # 0
     ("number", LONG_CHAIN, {"float32": 0, "float64": 0}, _NUMBER),                 # 0

@@ -16,6 +16,7 @@ from refopt_conformance.driver import Driver, environment, load
 from refopt_conformance.judge import Judge
 
 PROPERTY = "refopt_ulps"
+_DRIVER = pytest.StashKey[Driver]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,16 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     with environment():
         config.stash[_DRIVER] = load(config.getoption("--refopt-backend"), config.getoption("--refopt-device"))
-    config.pluginmanager.register(Summary(), "refopt_summary")
-
-
-_DRIVER = pytest.StashKey[Driver]()
-
-
-def pytest_report_header(config: pytest.Config) -> str:
-    driver = config.stash[_DRIVER]
-    device = driver.device or driver.backend.devices()[0]
-    return f"refopt: backend {driver.backend.name} ({driver.backend.version()}) on {device}"
+    config.pluginmanager.register(Summary(config.stash[_DRIVER]), "refopt_summary")
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +57,8 @@ def judge(request: pytest.FixtureRequest, driver: Driver) -> Iterator[Callable[[
 class Summary:
     """Collects the distances as reports come in, and prints them and what was skipped."""
 
-    def __init__(self) -> None:
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
         self.worst: dict[Key, tuple[float, str]] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -79,7 +72,9 @@ class Summary:
                     self.worst[key] = (ulps, where)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        write = terminalreporter.write_line
+        write, backend = terminalreporter.write_line, self.driver.backend
+        terminalreporter.section("refopt conform")
+        write(f"backend {backend.name} ({backend.version()}) on {self.driver.device or backend.devices()[0]}")
         if self.worst:
             terminalreporter.section("distance from the reference, in ULPs")
             write(f"{'quantity':<10} {'dtype':<9} {'mode':<11} {'worst':>9} {'budget':>8} {'used':>6}  where")

@@ -7,6 +7,7 @@ passes that the plan asks for. Half-precision parameters are widened to float32,
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
@@ -29,6 +30,7 @@ from refopt.spec.lines import source_of
 from refopt.spec.program import Program
 
 SERIAL = 1 << 15  # below this many elements a second thread costs more than it saves
+PIECES = 4  # per thread: one that is held up leaves its pieces to the others
 SMALL = 1 << 12  # gradients this small on average are gathered: cheaper than asking for each address
 
 
@@ -97,7 +99,11 @@ class Group:
         program = planned.program
         mine = [params[i] for i in self.indices]
         writes = program.writes_parameter
-        direct = self.dtype == self.compute and (in_place or not writes) and all(w.flags.c_contiguous for w in mine)
+        direct = (
+            self.dtype == self.compute
+            and (in_place or not writes)
+            and all(w.flags.c_contiguous and w.flags.aligned for w in mine)
+        )
         if direct:
             arena, where = None, self.where(mine)
         else:
@@ -200,13 +206,19 @@ def launch(planned: Plan, step: dict[str, Any], place: Layout, table: np.ndarray
 
 def share(place: Layout, kernel: Any, *arguments: Any) -> None:
     """Run a kernel over all blocks, cut between threads when there is enough to do."""
-    pieces = place.cuts(1 if place.offsets[-1] < SERIAL else threads())
-    if len(pieces) <= 1:
-        for first, last in pieces:
+    count = 1 if place.offsets[-1] < SERIAL else threads()
+    pieces = deque(place.cuts(1 if count == 1 else count * PIECES))
+
+    def work() -> None:
+        while pieces:
+            try:
+                first, last = pieces.popleft()
+            except IndexError:  # another thread took the last one
+                return
             kernel(first, last, *arguments)
-        return
-    waiting = [pool(os.getpid()).submit(kernel, first, last, *arguments) for first, last in pieces[1:]]
-    kernel(*pieces[0], *arguments)
+
+    waiting = [pool(os.getpid()).submit(work) for _ in range(min(count, len(pieces)) - 1)]
+    work()
     for future in waiting:
         future.result()
 

@@ -43,6 +43,11 @@ class NumpyEngine:
                 f"{self.name}: expected a NumPy array, got {type(array).__module__}.{type(array).__name__}; "
                 f"convert it with np.asarray, or leave backend= out to run where the array lives"
             )
+        if not array.dtype.isnative:
+            raise Unsupported(
+                f"{self.name}: arrays must have this machine's byte order; got {array.dtype.str}; "
+                f"convert it with array.astype(array.dtype.newbyteorder('='))"
+            )
         return np.asarray(array)
 
     def to_numpy(self, array: np.ndarray) -> np.ndarray:

@@ -15,6 +15,6 @@ def get_rule(rule: str | Rule) -> Rule:
     """The rule of that name; a Rule is returned as it is. Raises RefoptError for an unknown name."""
     if isinstance(rule, Rule):
         return rule
-    if rule not in RULES:
+    if not isinstance(rule, str) or rule not in RULES:
         raise unknown("refopt", "rule", rule, RULES)
     return RULES[rule]

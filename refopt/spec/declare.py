@@ -93,9 +93,13 @@ class HyperParameter:
         """Return `value` as a float; raise RefoptError if it is no finite number in the interval."""
         what = f"{rule}: {self.name} must be in {self.interval}"
         try:
+            if isinstance(value, str | bytes | bool):
+                raise TypeError
             number = float(value)
         except (TypeError, ValueError):
             raise RefoptError(f"{what}; got {value!r}, which is not a number") from None
+        except OverflowError:
+            number = math.inf
         low, high = (float(end) for end in self.interval[1:-1].split(","))
         above = number >= low if self.interval[0] == "[" else number > low
         below = number <= high if self.interval[-1] == "]" else number < high

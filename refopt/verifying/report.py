@@ -27,7 +27,7 @@ def render(verdict: Verdict) -> RenderableType:
 
 def text(verdict: Verdict, width: int = 110) -> str:
     """The verdict as plain text."""
-    console = Console(file=io.StringIO(), width=width, no_color=True, highlight=False)
+    console = Console(file=io.StringIO(), width=width, no_color=True, highlight=False, markup=False)
     console.print(render(verdict))
     return console.file.getvalue().rstrip()  # type: ignore[attr-defined]  # the StringIO above
 

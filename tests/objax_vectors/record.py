@@ -10,6 +10,7 @@ An optimizer's file holds `params` before the first step and, per step, `lr`, `g
 `params` after it. An average's file holds, per step, the `params` it was given and the `averages` it then
 returns. `constructor` is exactly what objax was given, so `{}` means its defaults.
 """
+
 import json
 import math
 from collections.abc import Iterable
@@ -40,16 +41,27 @@ class Scenario(NamedTuple):
     optimizer: str
     constructor: dict[str, Any]
     peak_lr: float = 0.0
-    overrides: dict[int, dict[str, float]] = {}
+    overrides: dict[int, dict[str, float]] = {}  # noqa: RUF012  # a NamedTuple is never changed
 
 
 MOMENTUM_OVERRIDES = {
-    4: {"momentum": 0.5}, 5: {"momentum": 0.99}, 18: {"momentum": 0.0}, 35: {"momentum": 0.3},
+    4: {"momentum": 0.5},
+    5: {"momentum": 0.99},
+    18: {"momentum": 0.0},
+    35: {"momentum": 0.3},
 }
 ADAM_OVERRIDES = {
-    2: {"beta1": 0.7}, 5: {"beta1": 0.5}, 6: {"beta1": 0.0}, 21: {"beta1": 0.95},
-    9: {"beta2": 0.9}, 10: {"beta2": 0.99}, 28: {"beta2": 0.5}, 46: {"beta2": 0.0},
-    15: {"beta1": 0.6, "beta2": 0.98}, 40: {"beta1": 0.3, "beta2": 0.7}, 41: {"beta1": 0.99, "beta2": 0.9999},
+    2: {"beta1": 0.7},
+    5: {"beta1": 0.5},
+    6: {"beta1": 0.0},
+    21: {"beta1": 0.95},
+    9: {"beta2": 0.9},
+    10: {"beta2": 0.99},
+    28: {"beta2": 0.5},
+    46: {"beta2": 0.0},
+    15: {"beta1": 0.6, "beta2": 0.98},
+    40: {"beta1": 0.3, "beta2": 0.7},
+    41: {"beta1": 0.99, "beta2": 0.9999},
 }
 SCENARIOS = {
     "sgd": Scenario("SGD", {}, 0.1),
@@ -72,7 +84,7 @@ SCENARIOS = {
 
 def draw(rng: np.random.Generator, scales: tuple[float, ...]) -> list[np.ndarray]:
     """One array per shape, rounded to 6 significant digits to keep the files small; still float64 inputs."""
-    arrays = [scale * rng.standard_normal(shape) for shape, scale in zip(SHAPES, scales)]
+    arrays = [scale * rng.standard_normal(shape) for shape, scale in zip(SHAPES, scales, strict=True)]
     return [np.vectorize(lambda x: float(f"{x:.6g}"), otypes=[np.float64])(a) for a in arrays]
 
 
@@ -121,7 +133,7 @@ def record_average(scenario: Scenario, rng: np.random.Generator) -> dict[str, An
     average = objax.optimizer.ExponentialMovingAverage(variables, **scenario.constructor)
     walk, steps = params, []
     for t in range(1, STEPS + 1):
-        walk = [w - 0.1 * g for w, g in zip(walk, draw_grads(rng, t))]
+        walk = [w - 0.1 * g for w, g in zip(walk, draw_grads(rng, t), strict=True)]
         variables.assign([jnp.array(w) for w in walk])
         average()
         refs, values = average.refs_and_values()

@@ -1,0 +1,121 @@
+"""The parts of the conformance suite: its distance, its cases, its inputs, its reference and its table of budgets."""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from refopt.rules import RULES
+from refopt.spec.hyper import variants
+from refopt_conformance.budgets import BUDGETS, MODES
+from refopt_conformance.cases import NUMBERS, Case, canonical, conventions, dialects, mixed
+from refopt_conformance.distance import distance, unit
+from refopt_conformance.inputs import TREE, gradients, parameters
+from refopt_conformance.reference import State, arriving, chain, initial, take
+
+INF, NAN = np.inf, np.nan
+DISTANCES = [
+    # dtype, actual, expected, scale, ULPs
+    ("float32", 1.0, 1.0, 0.0, 0.0),
+    ("float32", 1 + 2**-23, 1.0, 0.0, 1.0),
+    ("float32", 1.0, 1 + 2**-24, 0.0, 0.5),
+    ("float32", 1 - 2**-24, 1.0, 0.0, 0.5),  # below a power of two numbers are denser; the unit is that of 1
+    ("float32", 1.0, 1 - 2**-24, 0.0, 1.0),
+    ("float32", 2**-23, 0.0, 1.0, 1.0),
+    ("float32", 2**-23, 0.0, 4.0, 0.25),
+    ("float32", 2**-149, 0.0, 0.0, 1.0),  # subnormals are evenly spaced
+    ("float32", 2**-126, 2**-126 + 2**-149, 0.0, 1.0),
+    ("float64", 1 + 2**-52, 1.0, 0.0, 1.0),
+    ("float64", 5e-324, 0.0, 0.0, 1.0),
+    ("float64", 1e308, 1e308, INF, 0.0),
+    ("float16", 1 + 2**-10, 1.0, 0.0, 1.0),
+    ("float16", 2**-24, 0.0, 0.0, 1.0),
+    ("bfloat16", 1 + 2**-7, 1.0, 0.0, 1.0),
+    ("float32", NAN, NAN, 0.0, 0.0),
+    ("float32", NAN, 1.0, 0.0, INF),
+    ("float32", 1.0, NAN, 0.0, INF),
+    ("float32", INF, INF, 0.0, 0.0),
+    ("float32", INF, -INF, 0.0, INF),
+    ("float32", INF, 3e38, 0.0, INF),
+    ("float32", INF, 1e39, 0.0, 0.0),  # too large for the dtype: infinity is the rounding of it
+    ("float32", 3e38, INF, 0.0, INF),
+    ("float32", 0.0, 0.0, 0.0, 0.0),
+    ("float32", -0.0, -0.0, 0.0, 0.0),
+    ("float32", 0.0, -0.0, 1.0, INF),
+    ("float32", -0.0, 0.0, 1.0, INF),
+    ("float32", 0.0, -1e-60, 1.0, 0.0),  # no exact zero: too small to be seen, and so is its sign
+]
+
+
+@pytest.mark.parametrize(("dtype", "actual", "expected", "scale", "ulps"), DISTANCES)
+def test_distance(dtype: str, actual: float, expected: float, scale: float, ulps: float) -> None:
+    kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
+    found = distance(np.array([actual]).astype(kind), np.array([expected]), np.array([scale]))
+    np.testing.assert_allclose(found, [ulps], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_unit_is_the_spacing(dtype: type) -> None:
+    sizes = np.array([1e-30, 1e-5, 0.3, 1.0, 1.5, 2.0, 1e10, 1e30], dtype)
+    np.testing.assert_array_equal(unit(sizes.astype(np.float64), np.dtype(dtype)), np.spacing(sizes).astype(np.float64))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_choice_of_every_dialect_is_a_case(rule: str) -> None:
+    keys = {hyper.program.key for hyper in conventions().values() if hyper.rule.name == rule}
+    for dialect in RULES[rule].dialects:
+        base = RULES[rule].hyper(dialect.name)
+        assert base.program.key in keys
+        near = [axes for axes in variants(RULES[rule]) if sum(axes[a] != base.axes[a] for a in axes) == 1]
+        assert {RULES[rule].hyper(dialect.name, **axes).program.key for axes in near} <= keys
+
+
+def test_cases_have_names_of_their_own_and_numbers_that_count() -> None:
+    names = [str(case) for case in mixed()]
+    assert len(names) == len(set(names))
+    assert set(canonical()) <= set(conventions())
+    known = {p.name for rule in RULES.values() for p in rule.hyper_parameters}
+    assert set(NUMBERS) <= known
+    for case in mixed(("float32",)):
+        for t in range(1, 31):
+            case.hyper(t)  # every number lies in its interval
+
+
+def test_inputs_are_the_same_everywhere_and_cover_what_they_should() -> None:
+    (scalar,) = gradients("case", ["scalar"], 3, "float64")
+    assert float(scalar) == -0.828194343505495
+    leaves = list(TREE)
+    params = dict(zip(leaves, parameters("case", leaves, "float32"), strict=True))
+    assert np.abs(params["33x17"]).max() > 10
+    assert not params["zero_params"].any()
+    steps = [dict(zip(leaves, gradients("case", leaves, t, "float32"), strict=True)) for t in range(1, 8)]
+    large = np.abs(steps[0]["33x17"])
+    assert large.max() > 1
+    assert 0 < large.min() < 1e-11
+    assert not steps[0]["seven"].any()
+    assert not any(g.any() for g in steps[5].values())
+    assert not any(step["zero_both"].any() or step["zero_grads"].any() for step in steps)
+    assert {np.signbit(x) for x in steps[5]["33x17"].flat} == {False, True}
+
+
+@pytest.mark.parametrize("case", dialects(("float32",)), ids=str)
+def test_the_reference_joins_leaves_without_a_trace(case: Case) -> None:
+    """Joined or leaf by leaf, float64 bits are the same; and a chain hands its state on."""
+    alone = [Case(case.name, case.conventions, case.dtype, (leaf,)) for leaf in case.leaves]
+    together = take(case, 1, initial(case), arriving(case, 1))
+    for i, (one, array) in enumerate(zip(alone, together.before.params, strict=True)):
+        before = State([array], {n: [s[i]] for n, s in together.before.slots.items()})
+        grads = [array] if together.grads is None else [together.grads[i]]
+        after = take(one, 1, before, grads).after
+        assert after.params[0].tobytes() == together.after.params[i].tobytes()
+    first, second = chain(case, 2)
+    assert second.before.slots is first.after.slots
+
+
+def test_budgets_are_complete() -> None:
+    for mode in MODES:
+        for dtype in ("float32", "float64"):
+            for quantity in ("parameter", "slot", "number", "average"):
+                assert BUDGETS[quantity, dtype, mode].reason
+    assert all(budget.ulps < 200 for budget in BUDGETS.values())
