@@ -20,8 +20,8 @@ DTYPES = ("float32", "float64")
 HALF_DTYPES = ("float16", "bfloat16")
 
 # A hyper-parameter's values at steps 1, 2, 3, ..., over and over; one that is not named here keeps its default.
-# Decimal and dyadic ones; a learning rate that rises and falls; betas and momentum that change; weight decay that is off
-# once; an epsilon and a trust coefficient that are felt. 0.999 tells whether 1 - beta2 was computed in float32.
+# Decimal and dyadic ones; a learning rate that rises and falls; betas and momentum that change; weight decay that is
+# off once; an epsilon and a trust coefficient that are felt. 0.999 shows whether 1 - beta2 was computed in float32.
 NUMBERS: dict[str, tuple[float, ...]] = {
     "lr": (0.1, 0.25, 0.03, 0.5, 0.125, 0.01, 0.2),
     "mu": (0.9, 0.9, 0.9, 0.875, 0.875, 0.9),

@@ -12,8 +12,10 @@ from refopt_conformance.driver import Driver
 from refopt_conformance.judge import Judge
 from refopt_conformance.reference import one_steps
 
+HALF = ("scalar", "empty", "seven", "3x5", "zero_params")
 
-@pytest.mark.parametrize("case", [*mixed(), *dialects(HALF_DTYPES), *alone()], ids=str)
+
+@pytest.mark.parametrize("case", [*mixed(), *dialects(HALF_DTYPES, HALF), *alone()], ids=str)
 def test_one_step(case: Case, driver: Driver, judge: Callable[[Case, str], Judge]) -> None:
     book = judge(case, ONE_STEP)
     for step in one_steps(case):
