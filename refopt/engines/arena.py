@@ -14,6 +14,8 @@ import numpy as np
 
 from refopt.spec.functions import BLOCK
 
+CACHE_LINE = 64  # bytes
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -74,7 +76,7 @@ class Layout:
 
     def gather(self, arrays: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarray:
         """A new buffer with copies of the arrays."""
-        buffer = np.empty(int(self.offsets[-1]), dtype)
+        buffer = aligned(int(self.offsets[-1]), dtype)
         if arrays:
             np.concatenate(arrays, axis=None, out=buffer, casting="unsafe")
         return buffer
@@ -84,6 +86,13 @@ class Layout:
 def layout(shapes: tuple[tuple[int, ...], ...]) -> Layout:
     """The layout for these shapes; the same object each time, its tables made once."""
     return Layout(shapes)
+
+
+def aligned(size: int, dtype: np.dtype) -> np.ndarray:
+    """An uninitialised array that begins on a cache line, so that no vector of a kernel straddles two."""
+    raw = np.empty(size * dtype.itemsize + CACHE_LINE, np.uint8)
+    start = -address(raw) % CACHE_LINE
+    return raw[start : start + size * dtype.itemsize].view(dtype)
 
 
 def address(array: np.ndarray) -> int:
