@@ -16,6 +16,7 @@ import torch
 
 import refopt
 
+PAUSE = 0.02  # seconds: the threads of the peer before may still be spinning, on processors that are not theirs now
 WORKLOADS = {"one tensor of 16M": (1, 1 << 24), "2000 tensors of 256": (2000, 256)}
 
 
@@ -39,6 +40,7 @@ def measure(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, li
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds + 2):
         for name, step in steps.items():
+            time.sleep(PAUSE)
             start = time.perf_counter()
             step()
             seconds[name].append(time.perf_counter() - start)
