@@ -55,8 +55,17 @@ class Layout:
     def count_of(self) -> np.ndarray:
         return np.minimum(self.sizes[self.tensor_of] - self.start_of, BLOCK)
 
+    @cached_property
+    def _cuts(self) -> dict[int, list[tuple[int, int]]]:
+        return {}
+
     def cuts(self, parts: int) -> list[tuple[int, int]]:
         """Ranges of blocks with about as many elements each, at most `parts` of them."""
+        if parts not in self._cuts:
+            self._cuts[parts] = self._cut(parts)
+        return self._cuts[parts]
+
+    def _cut(self, parts: int) -> list[tuple[int, int]]:
         done = np.cumsum(self.count_of)
         if done.size == 0:
             return []

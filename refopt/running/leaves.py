@@ -56,6 +56,8 @@ def flatten_like(tree: Any, params: Leaves, what: str = "grads") -> list[Any]:
     if spec != params.spec:
         raise RefoptError(f"{what} must have the tree of params, {params.spec}; got {spec}; give one array for each")
     for name, w, g in zip(params.names, params.arrays, arrays, strict=True):
+        if type(g) is type(w) and g.shape == w.shape and g.dtype is w.dtype:
+            continue
         place = name.replace("params", what, 1)
         if not (hasattr(g, "shape") and hasattr(g, "dtype")):
             raise RefoptError(f"{place} is a {type(g).__name__}, not an array; pass an array of shape {tuple(w.shape)}")

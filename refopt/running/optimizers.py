@@ -57,7 +57,7 @@ class Optimizer:
     def _advance(self, hyper: Hyper, grads: Any) -> None:
         """One step. Everything is checked before anything is written."""
         given = flatten_like(grads, self._leaves)
-        if not all(map(self.backend.owns, given)):
+        if not all(map(self.backend.owns, {type(g): g for g in given}.values())):
             given = [self.backend.adopt(g, self.device) for g in given]
         self._arrays, self._slots = self.backend.update(
             hyper, self.step + 1, self._arrays, given, self._slots, in_place=self.backend.in_place
