@@ -22,6 +22,7 @@ FACADE = "refopt/__init__.py"  # names everything, and imports a thing when it i
 FRAMEWORKS_WHERE = {
     ("refopt/engines/numba_engine.py", "numba"): "the engine that numba is",
     ("refopt/engines/numba_runtime.py", "numba"): "what its kernels call",
+    ("refopt/engines/numba_threads.py", "numba"): "whose setting says how many threads",
     ("refopt/running/saving.py", "safetensors"): "inside the function that reads and writes .safetensors",
 }
 # Frameworks that are imported by name, when a stranger's optimizer is driven: the folder, and which.

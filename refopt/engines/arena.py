@@ -1,4 +1,4 @@
-"""Arrays of one dtype as views of one buffer, and the table of their blocks: what a kernel works through.
+"""Arrays of one dtype as views of one buffer, and the tables of their pieces: what a kernel works through.
 
 Slots live in arenas, so that the addresses of thousands of them cost nothing per step.
 """
@@ -14,12 +14,64 @@ import numpy as np
 
 from refopt.spec.functions import BLOCK
 
-CACHE_LINE = 64  # bytes
+PAGE = 4096  # bytes
+RUN = 16 * BLOCK  # long enough that starting a loop costs nothing beside it
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """Tensors of these sizes cut into pieces of at most `length` elements, each of one tensor.
+
+    Piece b is the `count_of[b]` elements of tensor `tensor_of[b]` from its element `start_of[b]`; those of tensor i
+    are the `number_of[i]` from `first_of[i]`. All arrays are int64.
+    """
+
+    sizes: np.ndarray
+    length: int
+
+    @cached_property
+    def number_of(self) -> np.ndarray:
+        return -(-self.sizes // self.length)
+
+    @cached_property
+    def first_of(self) -> np.ndarray:
+        return np.cumsum(self.number_of) - self.number_of
+
+    @cached_property
+    def tensor_of(self) -> np.ndarray:
+        return np.repeat(np.arange(self.sizes.size, dtype=np.int64), self.number_of)
+
+    @cached_property
+    def start_of(self) -> np.ndarray:
+        return (np.arange(self.tensor_of.size, dtype=np.int64) - self.first_of[self.tensor_of]) * self.length
+
+    @cached_property
+    def count_of(self) -> np.ndarray:
+        return np.minimum(self.sizes[self.tensor_of] - self.start_of, self.length)
+
+    @cached_property
+    def _ranges(self) -> dict[int, list[tuple[int, int]]]:
+        return {}
+
+    def ranges(self, parts: int) -> list[tuple[int, int]]:
+        """Ranges of pieces with about as many elements each, at most `parts` of them."""
+        if parts not in self._ranges:
+            self._ranges[parts] = self._divide(parts)
+        return self._ranges[parts]
+
+    def _divide(self, parts: int) -> list[tuple[int, int]]:
+        done = np.cumsum(self.count_of)
+        if done.size == 0:
+            return []
+        ends = np.searchsorted(done, np.linspace(0, done[-1], parts + 1)[1:], side="left") + 1
+        ends[-1] = done.size
+        edges = np.unique(np.concatenate([[0], ends]))
+        return list(pairwise(edges.tolist()))
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Tensors of these shapes, one behind the other, cut into blocks that belong to one tensor each."""
+    """Tensors of these shapes, one behind the other, and how kernels cut them."""
 
     shapes: tuple[tuple[int, ...], ...]
 
@@ -36,43 +88,14 @@ class Layout:
         return np.array([len(shape) for shape in self.shapes], np.int64)
 
     @cached_property
-    def blocks_of(self) -> np.ndarray:
-        return -(-self.sizes // BLOCK)
+    def blocks(self) -> Cut:
+        """For reductions: the blocks of their tree."""
+        return Cut(self.sizes, BLOCK)
 
     @cached_property
-    def first_of(self) -> np.ndarray:
-        return np.concatenate([[0], np.cumsum(self.blocks_of)[:-1]]).astype(np.int64)
-
-    @cached_property
-    def tensor_of(self) -> np.ndarray:
-        return np.repeat(np.arange(len(self.shapes), dtype=np.int64), self.blocks_of)
-
-    @cached_property
-    def start_of(self) -> np.ndarray:
-        return (np.arange(self.tensor_of.size, dtype=np.int64) - self.first_of[self.tensor_of]) * BLOCK
-
-    @cached_property
-    def count_of(self) -> np.ndarray:
-        return np.minimum(self.sizes[self.tensor_of] - self.start_of, BLOCK)
-
-    @cached_property
-    def _cuts(self) -> dict[int, list[tuple[int, int]]]:
-        return {}
-
-    def cuts(self, parts: int) -> list[tuple[int, int]]:
-        """Ranges of blocks with about as many elements each, at most `parts` of them."""
-        if parts not in self._cuts:
-            self._cuts[parts] = self._cut(parts)
-        return self._cuts[parts]
-
-    def _cut(self, parts: int) -> list[tuple[int, int]]:
-        done = np.cumsum(self.count_of)
-        if done.size == 0:
-            return []
-        ends = np.searchsorted(done, np.linspace(0, done[-1], parts + 1)[1:], side="left") + 1
-        ends[-1] = done.size
-        edges = np.unique(np.concatenate([[0], ends]))
-        return list(pairwise(edges.tolist()))
+    def runs(self) -> Cut:
+        """For element work, whose result does not depend on the cut."""
+        return Cut(self.sizes, RUN)
 
     def views(self, buffer: np.ndarray) -> list[np.ndarray]:
         """The tensors in a buffer that holds all of them."""
@@ -98,9 +121,9 @@ def layout(shapes: tuple[tuple[int, ...], ...]) -> Layout:
 
 
 def aligned(size: int, dtype: np.dtype) -> np.ndarray:
-    """An uninitialised array that begins on a cache line, so that no vector of a kernel straddles two."""
-    raw = np.empty(size * dtype.itemsize + CACHE_LINE, np.uint8)
-    start = -address(raw) % CACHE_LINE
+    """An uninitialised array that begins on a page: no vector of a kernel straddles two, and prefetching is best."""
+    raw = np.empty(size * dtype.itemsize + PAGE, np.uint8)
+    start = -address(raw) % PAGE
     return raw[start : start + size * dtype.itemsize].view(dtype)
 
 

@@ -1,16 +1,13 @@
 """The compiled engine: the specialised source as fused Numba kernels, bit-equal to the numpy engine.
 
-A step is: the host evaluates the step lines once, in float64; threads share the blocks of all tensors and run the
+A step is: the host evaluates the step lines once, in float64; threads share the pieces of all tensors and run the
 passes that the plan asks for. Half-precision parameters are widened to float32, updated, and rounded back by NumPy.
 """
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, lru_cache
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +19,7 @@ from refopt.engines.arena import Layout, addresses, layout
 from refopt.engines.dtypes import compute_dtype
 from refopt.engines.kernel_cache import load_module
 from refopt.engines.numba_source import module_source
+from refopt.engines.numba_threads import share
 from refopt.engines.numpy_engine import NumpyEngine
 from refopt.spec.backend import Slots
 from refopt.spec.functions import FUNCTIONS, Scalar
@@ -29,8 +27,6 @@ from refopt.spec.hyper import Hyper
 from refopt.spec.lines import source_of
 from refopt.spec.program import Program
 
-SERIAL = 1 << 15  # below this many elements a second thread costs more than it saves
-PIECES = 4  # per thread: one that is held up leaves its pieces to the others
 SMALL = 1 << 12  # gradients this small on average are gathered: cheaper than asking for each address
 
 
@@ -187,51 +183,20 @@ def kernels(planned: Plan, dtype: str) -> ModuleType:
 
 
 def launch(planned: Plan, step: dict[str, Any], place: Layout, table: np.ndarray, dtype: np.dtype) -> None:
-    """All passes of a step over the arrays at `table`, the blocks shared between threads."""
+    """All passes of a step over the arrays at `table`, each shared between threads."""
     module = kernels(planned, dtype.name)
     with np.errstate(all="ignore"):
         k = np.array([step[name] for name in planned.coefficients], np.float64).astype(dtype)
         s = np.array([step[name] for name in planned.scalars], np.float64)
-        blocks = (table, place.tensor_of, place.start_of, place.count_of)
         q = np.zeros((len(planned.tensor_coefficients), len(place.shapes)), dtype)
         value = np.zeros((sum(len(stage.lines) for stage in planned.stages), len(place.shapes)))
         for number, stage in enumerate(planned.stages):
-            partial = np.zeros((len(stage.reductions), place.tensor_of.size))
+            partial = np.zeros((len(stage.reductions), place.blocks.tensor_of.size))
             if stage.reductions:
-                share(place, getattr(module, f"reduce{number}"), *blocks, k, q, partial)
+                share(place.blocks, getattr(module, f"reduce{number}"), table, k, q, partial)
             tensor = getattr(module, f"tensor{number}")
-            tensor(place.first_of, place.blocks_of, place.ndim_of, s, partial, value, q)
-        share(place, module.update, *blocks, k, q)
-
-
-def share(place: Layout, kernel: Any, *arguments: Any) -> None:
-    """Run a kernel over all blocks, cut between threads when there is enough to do."""
-    count = 1 if place.offsets[-1] < SERIAL else threads()
-    pieces = deque(place.cuts(1 if count == 1 else count * PIECES))
-
-    def work() -> None:
-        while pieces:
-            try:
-                first, last = pieces.popleft()
-            except IndexError:  # another thread took the last one
-                return
-            kernel(first, last, *arguments)
-
-    waiting = [pool(os.getpid()).submit(work) for _ in range(min(count, len(pieces)) - 1)]
-    work()
-    for future in waiting:
-        future.result()
-
-
-def threads() -> int:
-    """How many threads a step uses: NUMBA_NUM_THREADS, which is the number of processors unless set."""
-    return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]  # set when numba reads its settings
-
-
-@lru_cache(maxsize=1)
-def pool(_process: int) -> ThreadPoolExecutor:
-    """The threads of this process (a forked child makes its own)."""
-    return ThreadPoolExecutor(threads(), thread_name_prefix="refopt")
+            tensor(place.blocks.first_of, place.blocks.number_of, place.ndim_of, s, partial, value, q)
+        share(place.runs, module.update, table, k, q)
 
 
 BACKEND = NumbaEngine()

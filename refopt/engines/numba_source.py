@@ -1,10 +1,10 @@
 """The source of a rule's Numba kernels, written from its plan.
 
-A kernel works on a range of blocks of `BLOCK` elements; a block belongs to one tensor. So one call serves one large
-tensor and thousands of small ones alike, and the engine gives each thread a range of blocks. In a kernel,
+A kernel works on a range of pieces, each of one tensor: blocks of `BLOCK` elements in a reduction, longer ones in the
+update. So one call serves one large tensor and thousands of small ones alike, and threads share ranges. In a kernel,
 
     address[a, i]   where tensor i of array a (w, g, the slots) begins        k   coefficients of this step
-    tensor_of[b], start_of[b], count_of[b]   the place of block b             q   coefficients of each tensor
+    tensor_of[b], start_of[b], count_of[b]   the place of piece b             q   coefficients of each tensor
 """
 
 from __future__ import annotations
@@ -101,11 +101,11 @@ def _tensor(planned: Plan, stage: Stage, number: int) -> str:
     return "\n".join(
         [
             "@numba.njit(cache=True, **jit)",
-            f"def tensor{number}(first_of, blocks_of, ndim_of, s, partial, value, q):",
+            f"def tensor{number}(first_of, number_of, ndim_of, s, partial, value, q):",
             *_indent(1, [f"{name} = s[{n}]" for n, name in enumerate(planned.scalars) if name in reads]),
             "    for i in range(first_of.size):",
             *_indent(
-                2, [f"{name} = np.sqrt(total(partial[{n}], first_of[i], blocks_of[i]))" for name, n in results.items()]
+                2, [f"{name} = np.sqrt(total(partial[{n}], first_of[i], number_of[i]))" for name, n in results.items()]
             ),
             *_indent(2, [f"{name} = value[{_carried(planned).index(name)}, i]" for name in carried]),
             *_indent(2, _lines(stage.lines)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from types import MappingProxyType
 from typing import Any
@@ -22,19 +23,23 @@ class Hyper:
     axes: Mapping[str, str]
     values: Mapping[str, float]
 
-    @property
+    @cached_property
     def program(self) -> Program:
         """The rule's source, specialised to these axes."""
         return program(self.rule, self.axes)
 
-    @property
+    @cached_property
     def read(self) -> tuple[str, ...]:
         """The hyper-parameters that the specialised source reads, in the rule's order."""
         return reads(self.rule, self.axes)
 
     def replace(self, **options: Any) -> Hyper:
         """The same conventions and numbers but for those given."""
-        return _build(self.rule, self.dialect, {**self.axes}, {**self.values}, options)
+        if options.keys() & self.axes.keys():
+            return _build(self.rule, self.dialect, {**self.axes}, {**self.values}, options)
+        new = Hyper(self.rule, self.dialect, self.axes, _numbers(self, options))
+        new.__dict__.update(program=self.program, read=self.read)  # a step changes lr: what follows from axes stays
+        return new
 
     def __repr__(self) -> str:
         numbers = [f"{name}={self.values[name]!r}" for name in self.read]
@@ -53,27 +58,33 @@ def make_hyper(rule: Rule, dialect: str | None, options: Mapping[str, Any]) -> H
 def _build(
     rule: Rule, dialect: str, axes: dict[str, str], values: dict[str, float], options: Mapping[str, Any]
 ) -> Hyper:
-    axis_names = [axis.name for axis in rule.axes]
+    for name, value in options.items():
+        if name in axes:
+            axes[name] = _choice(rule, rule.axis(name), value)
+    if problem := conflict(rule, axes):
+        raise RefoptError(problem)
+    chosen = Hyper(rule, dialect, MappingProxyType(axes), values)
+    numbers = {name: value for name, value in options.items() if name not in axes}
+    return Hyper(rule, dialect, chosen.axes, _numbers(chosen, numbers))
+
+
+def _numbers(hyper: Hyper, options: Mapping[str, Any]) -> Mapping[str, float]:
+    """The values of all hyper-parameters after these are set by name or alias."""
+    rule = hyper.rule
     given: dict[str, float] = {}
     for name, value in options.items():
-        if name in axis_names:
-            axes[name] = _choice(rule, rule.axis(name), value)
-            continue
         try:
             parameter = rule.hyper_parameter(name)
         except RefoptError:
-            names = [p.name for p in rule.hyper_parameters] + axis_names
+            names = [p.name for p in rule.hyper_parameters] + [axis.name for axis in rule.axes]
             raise unknown(rule.name, "hyper-parameter or axis", name, names) from None
         if parameter.name in given:
             raise RefoptError(f"{rule.name}: {parameter.name} was given twice, once as {name!r}; give it once")
         given[parameter.name] = parameter.check(rule.name, value)
-    if problem := conflict(rule, axes):
-        raise RefoptError(problem)
-    read = reads(rule, axes)
     for name, value in given.items():
-        if name not in read and value != values[name]:
-            raise RefoptError(_unread(rule, name, axes))
-    return Hyper(rule, dialect, MappingProxyType(axes), MappingProxyType({**values, **given}))
+        if name not in hyper.read and value != hyper.values[name]:
+            raise RefoptError(_unread(rule, name, hyper.axes))
+    return MappingProxyType({**hyper.values, **given})
 
 
 def _choice(rule: Rule, axis: Axis, value: Any) -> str:
