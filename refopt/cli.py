@@ -30,7 +30,7 @@ Options = Annotated[
 ]
 
 # What a command has an argument or an option of its own for, so that -H cannot mean it.
-SHOW = ("rule", "dialect", "format")
+SHOW = ("rule", "dialect", "format", "columns")
 EXPLAIN = ("rule", "dialect", "steps", "dtype", "coordinate")
 VERIFY = ("target", "rule")
 
@@ -76,7 +76,11 @@ def show(
     format: Annotated[Format, typer.Option(help="How to print it.")] = Format.text,
 ) -> None:
     """A rule's source, equations, hyper-parameters, axes and references."""
-    print(import_module("refopt.explaining").show(rule, dialect=dialect, format=format.value, **parse(hyper, *SHOW)))
+    options = parse(hyper, *SHOW)
+    text = import_module("refopt.explaining").show(
+        rule, dialect=dialect, format=format.value, columns=Console().width, **options
+    )
+    print(text, end="")
 
 
 @app.command()
@@ -144,13 +148,13 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
     if as_json:
         print(json.dumps(found, indent=2))
         return
-    table = Table(
-        "backend", "works", "version", "devices", "entry point", box=None, header_style="bold", pad_edge=False
-    )
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("backend", "works", "version", "devices", "entry point"):
+        table.add_column(column, overflow="fold")
     for one in found["backends"]:
         what = one["version"] if one["works"] else one["problem"]
         table.add_row(one["name"], "yes" if one["works"] else "no", what, " ".join(one["devices"]), one["entry_point"])
-    facts = Table(box=None, show_header=False, pad_edge=False)
+    facts = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     missing = [name for name, version in found["libraries"].items() if version is None]
     chosen = found["chosen"]
     facts.add_row(

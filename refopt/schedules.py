@@ -7,7 +7,7 @@ opt(lr(t), grads)
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from refopt.spec.errors import RefoptError
 
@@ -17,6 +17,8 @@ Schedule = Callable[[float], float]
 def polynomial(base_lr: float, steps: float, power: float = 2.0) -> Schedule:
     """`lr0 * (1 - t/T)**power`, zero from T on. LARS uses power 2 (You et al. 2017, Algorithm 1)."""
     _positive("polynomial", "steps", steps)
+    if not power >= 0:
+        raise RefoptError(f"polynomial: power must be at least 0; got {power}")
 
     def schedule(t: float) -> float:
         return base_lr * (1 - min(t, steps) / steps) ** power
@@ -40,12 +42,12 @@ def linear_annealing(base_lr: float = 1.0, *, max_step: float, is_cycle: bool = 
     return schedule
 
 
-def step_decay(base_lr: float = 1.0, *, step_size: float | Sequence[float], gamma: float = 0.1) -> Schedule:
+def step_decay(base_lr: float = 1.0, *, step_size: float | Iterable[float], gamma: float = 0.1) -> Schedule:
     """`base_lr * gamma**n`, n counting the whole `step_size`s in t, or the given steps that t has reached.
 
     objax.optimizer.scheduler.StepDecay.
     """
-    if isinstance(step_size, Sequence):
+    if isinstance(step_size, Iterable):
         edges = sorted(step_size)
         return lambda t: base_lr * gamma ** bisect_right(edges, t)
     _positive("step_decay", "step_size", step_size)

@@ -1,4 +1,4 @@
-"""What the tests of the JAX port share: hypers, data, the reference in float64, and distances in ULPs."""
+"""What the tests of the JAX port share: data, the reference in float64, and distances in ULPs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,45 +6,12 @@ from typing import Any
 
 import jax
 import numpy as np
+from port_cases import JAX_EPS, hyper_of, name_of
 
 from refopt.rules import RULES
 from refopt.spec.functions import Scalar
-from refopt.spec.hyper import Hyper, conflict
+from refopt.spec.hyper import Hyper
 from refopt_jax.backend import BACKEND
-
-# In eps * max(|expected|, |before|, scale): one to two ULPs of the latter. A step is at most ten roundings; XLA
-# adds those of reciprocals, and without x64 the norms of lars and the coefficients of as_optax are float32. Largest
-# seen: 2.3, by a norm.
-BUDGET = 4
-
-# Away from every default and from each other, so that no two choices look alike.
-NUMBERS = {
-    "lr": 0.1, "mu": 0.8, "dampening": 0.3, "wd": 0.03, "beta1": 0.8, "beta2": 0.95, "eps": 0.01, "eps_root": 0.02,
-    "tc": 0.02, "power": 0.6, "inv_gamma": 2.0,
-}  # fmt: skip
-
-
-def hyper_of(rule: str, dialect: str = "paper", **axes: str) -> Hyper:
-    plain = RULES[rule].hyper(dialect, **axes)
-    return plain.replace(**{name: NUMBERS[name] for name in plain.read})
-
-
-def varied() -> Iterator[Hyper]:
-    """Every dialect, and from every dialect one axis at a time."""
-    for rule in RULES.values():
-        seen = set()
-        for dialect in rule.dialects:
-            start = dict(rule.hyper(dialect.name).axes)
-            for axes in [start | {axis.name: choice} for axis in rule.axes for choice in axis.choices]:
-                if tuple(axes.values()) not in seen and conflict(rule, axes) is None:
-                    seen.add(tuple(axes.values()))
-                    yield hyper_of(rule.name, **axes)
-
-
-def name_of(hyper: Hyper) -> str:
-    odd = [f"{axis}={c}" for axis, c in hyper.axes.items() if c != hyper.rule.axis(axis).choices[0]]
-    return "-".join([hyper.rule.name, *odd])
-
 
 DIALECTS = {name_of(h): h for rule in RULES.values() for d in rule.dialects for h in [hyper_of(rule.name, d.name)]}
 
@@ -109,10 +76,11 @@ def assert_step_agrees(hyper: Hyper, t: int, params: list[Any], grads: list[Any]
         state = {k: v if isinstance(v, float) else v[i] for k, v in slots.items()}
         expected = {"w": w, **reference(hyper.program, hyper.values, t, {"w": w, "g": g, **state})}
         assert new[i].dtype == w.dtype
-        assert ulps(new[i], expected["w"], w, scale=NUMBERS["lr"]) <= BUDGET, f"w of parameter {i} at t={t}"
+        lr = hyper.values.get("lr", 1.0)
+        assert ulps(new[i], expected["w"], w, scale=lr) <= JAX_EPS, f"w of parameter {i} at t={t}"
         for name, old in state.items():
             if isinstance(old, float):
                 assert after[name] == expected[name], f"{name} at t={t}"
                 continue
             assert after[name][i].dtype == old.dtype
-            assert ulps(after[name][i], expected[name], old, scale=1) <= BUDGET, f"{name} of parameter {i} at t={t}"
+            assert ulps(after[name][i], expected[name], old, scale=1) <= JAX_EPS, f"{name} of parameter {i} at t={t}"

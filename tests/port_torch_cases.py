@@ -1,47 +1,15 @@
-"""What the tests of the torch port share: hypers, data, and comparison bit by bit."""
+"""What the tests of the torch port share: data, comparison bit by bit, and steps of a small optimizer."""
 
-from collections.abc import Iterator
-from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from port_cases import hyper_of, name_of
 
 from refopt.rules import RULES
-from refopt.spec.hyper import Hyper, conflict
-
-# Numbers away from every default and from each other, so that no two choices look alike.
-NUMBERS = {
-    "lr": 0.3, "mu": 0.8, "dampening": 0.3, "wd": 0.1,
-    "beta1": 0.8, "beta2": 0.9, "eps": 0.01, "eps_root": 0.05,
-    "tc": 0.02, "power": 0.7, "inv_gamma": 2.0,
-}  # fmt: skip
-
-
-def hyper_of(rule: str, **axes: str) -> Hyper:
-    plain = RULES[rule].hyper(**axes)
-    return plain.replace(**{name: NUMBERS[name] for name in plain.read})
-
-
-def varied() -> Iterator[Hyper]:
-    """One axis at a time from every dialect, and every two axes from the first dialect."""
-    for rule in RULES.values():
-        seen = set()
-        for i, dialect in enumerate(rule.dialects):
-            start = dict(rule.hyper(dialect=dialect.name).axes)
-            changes = [(axis.name, choice) for axis in rule.axes for choice in axis.choices]
-            for change in combinations(changes, 2 if i == 0 else 1):
-                axes = start | dict(change)
-                if conflict(rule, axes) is None and tuple(axes.values()) not in seen:
-                    seen.add(tuple(axes.values()))
-                    yield hyper_of(rule.name, **axes)
-
-
-def name_of(hyper: Hyper) -> str:
-    """The rule, and what is not canonical about it."""
-    odd = [f"{axis}={c}" for axis, c in hyper.axes.items() if c != hyper.rule.axis(axis).choices[0]]
-    return "-".join([hyper.rule.name, *odd])
+from refopt.spec.hyper import Hyper
+from refopt_torch import BACKEND
 
 
 def each_rule(*more: Hyper) -> Any:
@@ -93,11 +61,39 @@ def assert_same(actual: Any, expected: Any) -> None:
     elif isinstance(expected, list):
         pairs = list(zip(actual, expected, strict=True))
     elif isinstance(expected, torch.Tensor):
-        assert actual.dtype == expected.dtype
-        return torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
+        one, other = BACKEND.to_numpy(actual), BACKEND.to_numpy(expected)
+        assert (one.shape, one.dtype, one.tobytes()) == (other.shape, other.dtype, other.tobytes())
+        return
     else:
         assert actual == expected
-        return None
+        return
     for pair in pairs:
         assert_same(*pair)
-    return None
+
+
+# ----- optimizers of three parameters
+
+SHAPES = [(), (3,), (2, 4)]
+
+
+def draw(seed: int, dtype: Any = torch.float32) -> list[Any]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for shape in SHAPES]
+
+
+def leaves(dtype: Any = torch.float32) -> list[Any]:
+    return [x.requires_grad_() for x in draw(0, dtype)]
+
+
+def step(optimizer: Any, seed: int) -> None:
+    """One step on the gradients of that seed."""
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    for p, g in zip(params, draw(seed, params[0].dtype), strict=True):
+        p.grad = g
+    optimizer.step()
+
+
+def values(optimizer: Any) -> list[Any]:
+    """Parameters and state, in order."""
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    return [[p.detach() for p in params], [optimizer.state[p] for p in params]]

@@ -9,6 +9,7 @@ import refopt
 from refopt.running.optimizers import Optimizer
 from refopt.selection import get_backend
 from refopt.spec.hyper import Hyper
+from refopt_conformance.distance import distance
 
 BACKENDS = ("numpy", "numba", "jax", "torch")
 IN_PLACE = ("numpy", "numba", "torch")
@@ -89,11 +90,10 @@ def state_of(opt: Optimizer) -> str:
     return bits([plain(opt.backend.name, opt.params), opt.state_dict()])
 
 
-def ulps(actual: Any, expected: Any) -> float:
-    """The largest distance of two trees of NumPy arrays, in ULPs of max(|expected|, 1)."""
+def ulps(actual: Any, expected: Any, scale: float = 1.0) -> float:
+    """The largest distance of two trees of NumPy arrays, in ULPs of max(|expected|, scale)."""
     worst = 0.0
     for a, e in zip(optree.tree_leaves(actual), optree.tree_leaves(expected), strict=True):
         assert (a.shape, a.dtype) == (e.shape, e.dtype)
-        distance = np.abs(a - e) / (np.finfo(e.dtype).eps * np.maximum(np.abs(e), 1))
-        worst = max(worst, float(np.max(distance, initial=0.0)))
+        worst = max(worst, float(np.max(distance(a, e, scale), initial=0.0)))
     return worst

@@ -1,6 +1,7 @@
 """The `refopt` command: every sub-command, its exit statuses, its JSON, and its refusals in one line."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 
 from refopt import cli
 from refopt.rules import RULES
@@ -25,6 +27,12 @@ def heavy_ball(params, grads, state, *, lr, momentum=0.9, forget=0):
 
 def failing(params, grads, state, *, lr, momentum=0.9):
     raise RuntimeError("no luck")
+
+def leaving(params, grads, state, *, lr):
+    raise SystemExit(1)  # which would be the status of an optimizer that deviates
+
+def truncating(params, grads, state, *, lr):
+    return [w.astype("int64") for w in params], state
 
 number = 3
 """
@@ -53,7 +61,7 @@ def refopt(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, 
 
 # What works: (arguments, exit status, what is printed).
 WORKS: list[tuple[tuple[str, ...], int, tuple[str, ...]]] = [
-    (("list",), 0, (*RULES, "paper, objax, torch", "axes")),
+    (("list",), 0, (*RULES, "paper, objax, torch", "axes", "gradient_scale, lr_at")),
     (("show", "adam"), 0, ("Adam", "Kingma & Ba", "def adam(w, g, m, v", "sqrt(v_hat) + eps")),
     (("show", "adam", "--dialect", "objax"), 0, ("eps_at=inside_raw",)),
     (("show", "momentum", "-H", "nesterov=true"), 0, ("g + mu * u",)),
@@ -65,6 +73,8 @@ WORKS: list[tuple[tuple[str, ...], int, tuple[str, ...]]] = [
     (("verify", "mine.py:heavy_ball", "--rule", "momentum", "-H", "momentum=0.5"), 0, ("conforms to momentum",)),
     (("verify", "mine.py:heavy_ball", "--rule", "momentum", "-H", "forget=3"), 1, ("deviates", "step 3", "expected")),
     (("verify", "mine.py:failing", "--rule", "momentum"), 2, ("unsupported", "RuntimeError: no luck")),
+    (("verify", "mine.py:leaving"), 2, ("unsupported", "SystemExit: 1")),
+    (("verify", "mine.py:truncating"), 2, ("unsupported", "must be one of float64", "got int64")),
     (("verify", "no_such_module:Adam"), 2, ("unsupported", "no_such_module cannot be imported", "ModuleNotFoundError")),
     (("doctor",), 0, ("numpy", "numba", "refopt_torch.backend:BACKEND", "chosen", "the default", "python")),
     (("--help",), 0, ("list", "show", "explain", "verify", "conform", "doctor")),
@@ -167,6 +177,20 @@ OPTIONS = [
 @pytest.mark.parametrize(("options", "values"), OPTIONS, ids=str)
 def test_options_are_numbers_truth_values_lists_or_words(options: list[str] | None, values: dict[str, Any]) -> None:
     assert cli.parse(options) == values
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize(
+    "command", ["list", "show lars", "explain lars --dtype float32", "verify mine.py:failing", "doctor"]
+)
+def test_no_line_is_longer_than_the_terminal(
+    refopt: Command, monkeypatch: pytest.MonkeyPatch, columns: int, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out = refopt(*command.split())[1]
+    code = re.compile(r"  .* = .*  # |      https:")  # neither sources nor addresses are broken
+    assert [line for line in out.splitlines() if cell_len(line) > columns and not code.match(line)] == []
+    assert "…" not in out
 
 
 def test_infinities_in_a_verdict_are_words() -> None:

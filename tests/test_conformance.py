@@ -32,6 +32,7 @@ def test_every_backend_conforms(backend: str, tmp_path: Path) -> None:
     done = conform(backend, folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "distance from the reference, in ULPs" in done.stdout
+    assert "conforms: " in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
@@ -85,9 +86,13 @@ def test_broken_ports_are_caught(port: str, fault: str, cases: str, edits: Edits
     if (reason := importable(port)) is not None:
         pytest.skip(f"{port} does not run here: {reason}")
     backend = broken_port(port, tmp_path, edits)
-    done = conform(backend, "-x", "-k", cases, folder=tmp_path, PYTHONPATH=str(tmp_path))
+    done = conform(backend, "-k", cases, folder=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "ULPs apart" in done.stdout
+    assert f"{cases.partition(' ')[0]}\n" in done.stdout, "the rule and dialect that deviate are named in a line"
+    assert "deviates: " in done.stdout
+    assert "Traceback" not in done.stdout
+    assert "judge.py" not in done.stdout, "what went wrong is said, not where the suite noticed"
 
 
 KERNEL_FAULT = """
@@ -126,10 +131,60 @@ def test_broken_engines_are_caught(fault: str, tmp_path: Path) -> None:
         pytest.skip(f"numba does not run here: {reason}")
     cases, text = ENGINE_FAULTS[fault]
     (tmp_path / "broken_numba.py").write_text(text, encoding="utf-8")
-    environment = {"PYTHONPATH": str(tmp_path), "REFOPT_CACHE_DIR": str(tmp_path)}
-    done = conform("broken_numba:BACKEND", "-x", "-k", cases, folder=tmp_path, **environment)
+    done = conform("broken_numba:BACKEND", "-x", "-k", cases, folder=tmp_path, REFOPT_CACHE_DIR=str(tmp_path))
     assert done.returncode == 1, done.stdout + done.stderr
     assert "ULPs apart" in done.stdout
+
+
+TOY = """
+from refopt.engines.numpy_engine import NumpyEngine
+from refopt.rules import RULES
+from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Rule, Slot
+from refopt.spec.edits import line
+
+def toy(w, g, s, *, t, lr, zeta):
+    s = s + zeta * g
+    w = w - lr * s
+    return w, s
+
+RULES["toy"] = Rule(
+    name="toy",
+    title="A rule that the suite has never heard of",
+    function=toy,
+    hyper_parameters=(
+        HyperParameter("lr", "η", 0.1, "[0, inf)", "learning rate"),
+        HyperParameter("zeta", "ζ", 1.0, "(0, 1]", "a number of its own", probes=(0.75, 0.5)),
+    ),
+    slots=(Slot("s", "s", "sum"),),
+    axes=(Axis("sum_of", "what is summed", (
+        Choice("gradients", "the gradients"),
+        Choice("squares", "their squares", edits=(line("s = s + zeta * g * g"),)),
+    )),),
+    dialects=(Dialect("paper", "none"),),
+    references=(),
+)
+
+class Deaf(NumpyEngine):
+    def update(self, hyper, *arrays, in_place):
+        return super().update(hyper.replace(zeta=1.0), *arrays, in_place=in_place)
+
+GOOD, DEAF = NumpyEngine(), Deaf()
+"""
+
+
+@pytest.mark.parametrize(("backend", "status"), [("GOOD", 0), ("DEAF", 1)])
+def test_a_new_rule_is_tested_as_it_is_declared(backend: str, status: int, tmp_path: Path) -> None:
+    """Its choices are cases, and its numbers vary: a backend that knows no more than its defaults is found out."""
+    (tmp_path / "toy.py").write_text(TOY, encoding="utf-8")
+    done = conform(f"toy:{backend}", "-vv", "-k", "toy/paper", folder=tmp_path, PYTHONDONTWRITEBYTECODE="1")
+    assert done.returncode == status, done.stdout + done.stderr
+    for case in (
+        "toy/paper/float32",
+        "toy/paper/bfloat16",
+        "toy/paper/3x5/float32",
+        "toy/paper/sum_of:squares/float64",
+    ):
+        assert f"test_one_step[{case}] {'FAILED' if status else 'PASSED'}" in done.stdout
 
 
 DEVICES = [
@@ -139,6 +194,7 @@ DEVICES = [
     ("gpu", ("cpu", "cuda:0"), "cuda:0"),
     ("gpu", ("gpu:0", "gpu:1", "cpu"), "gpu:0"),
     ("cuda", ("gpu:0", "cpu"), "gpu:0"),
+    ("cuda:1", ("gpu:0", "gpu:1", "cpu"), "gpu:1"),
 ]
 
 
@@ -148,14 +204,14 @@ def test_find_device(asked: str, here: tuple[str, ...], found: str) -> None:
 
 
 def test_absent_device() -> None:
-    with pytest.raises(Unsupported, match="some: no gpu here; devices are cpu, tpu:0"):
+    with pytest.raises(Unsupported, match="some: no device 'gpu' here; choose from cpu, tpu:0"):
         find_device("some", "gpu", ("cpu", "tpu:0"))
 
 
 @pytest.mark.parametrize(
     ("backend", "device", "says"),
     [
-        ("numpy", "gpu", "numpy: no gpu here; devices are cpu"),
+        ("numpy", "gpu", "numpy: no device 'gpu' here; choose from cpu, or leave it out"),
         ("numpyy", None, "unknown backend 'numpyy'"),
         ("no_such_module:BACKEND", None, "No module named 'no_such_module'"),
         ("refopt.rules:BACKEND", None, "has no 'BACKEND'"),
@@ -178,7 +234,21 @@ def test_skips_are_counted_by_reason(tmp_path: Path) -> None:
         "BACKEND = Engine()\n",
         encoding="utf-8",
     )
-    done = conform("half_done:BACKEND", "-k", "sgd and one_step", folder=tmp_path, PYTHONPATH=str(tmp_path))
+    done = conform("half_done:BACKEND", "-k", "sgd and one_step", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     skipped = len([line for line in done.stdout.splitlines() if line.endswith("half_done: only float32 so far")])
     assert skipped == 1
+    assert "passed, " in done.stdout
+    everything = conform("half_done:BACKEND", "-k", "sgd and float64", folder=tmp_path)
+    assert everything.returncode == 2, "what was never run does not conform"
+    assert "was not tested: every case was skipped" in everything.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(["-k", "no_such_rule"], "was not tested: no case matches the arguments"), (["--no-such"], "--no-such")],
+)
+def test_what_runs_nothing_says_so(arguments: list[str], says: str, tmp_path: Path) -> None:
+    done = conform("numpy", *arguments, folder=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stdout + done.stderr

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import as_strided
 from running_cases import make, native, state_of
 
 import refopt
@@ -14,6 +15,7 @@ from refopt.selection import get_backend
 from refopt.spec.errors import RefoptError
 
 W = np.ones(3)
+M = np.ones((3, 4))
 
 
 def params() -> dict[str, Any]:
@@ -52,6 +54,7 @@ MAKING: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "infinite": (lambda: refopt.Adam(W, eps=np.inf), ("eps", "[0, inf)", "inf")),
     "NaN": (lambda: refopt.Momentum(W, float("nan")), ("mu", "[0, 1)", "nan")),
     "no number": (lambda: refopt.Adam(W, beta1="much"), ("beta1", "'much'", "not a number")),
+    "a NumPy complex number": (lambda: refopt.Adam(W, beta1=np.complex64(0.5 + 1j)), ("beta1", "not a number")),
     "a complex number": (lambda: refopt.Adam(W, beta1=1j), ("beta1", "1j", "not a number")),
     "many numbers": (lambda: refopt.Adam(W, beta1=[0.9]), ("beta1", "[0.9]", "not a number")),
     "backend": (
@@ -72,6 +75,10 @@ MAKING: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     ),
     "one array in two places": (lambda: refopt.SGD({"a": W, "b": W}), ("params['b']", "params['a']", "pass it once")),
     "two views of one array": (lambda: refopt.SGD([W, W[:2]]), ("params[1] and params[0]", "pass it once")),
+    "two parts that overlap": (lambda: refopt.SGD([W[:2], W[1:]]), ("params[1] and params[0] share", "or a copy")),
+    "a part within": (lambda: refopt.SGD({"b": W[1:2], "a": W}), ("params['b'] and params['a'] share", "or a copy")),
+    "an array within a field": (lambda: refopt.SGD([M[:, 0], M[1:, :2]]), ("params[1] and params[0] share",)),
+    "windows": (lambda: refopt.SGD([as_strided(W.copy(), (2, 2), (8, 8))]), ("params[0]", "elements that share")),
     "a NumPy scalar": (lambda: refopt.SGD([np.float64(1)]), ("params[0] is read-only", "np.array(x)")),
     "an average that is none": (lambda: refopt.average("sgd", W, refopt.init("sgd", W)), ("sgd", "no average", "ema")),
     "a target without a name": (lambda: refopt.verify("torch.optim"), ("'torch.optim'", "module:name")),
@@ -117,6 +124,22 @@ def test_dtypes_that_cannot_be_optimised(backend: str, array: np.ndarray, said: 
     refused(lambda: refopt.init("adam", {"w": array}, backend=backend), "params['w']", said[backend], *allowed)
 
 
+def test_parts_of_one_array_that_do_not_overlap() -> None:
+    """Interleaved, behind each other, in a block, backwards; and thousands of them, without comparing all with all."""
+    whole, square = np.ones(5000), np.ones((4, 4))
+    for parts in (
+        [whole[::2], whole[1::2]],
+        [whole[3:], whole[:3]],
+        [whole[:2:-1], whole[2::-1]],
+        [square[:, :1], square[:2, 1:], square[2:, 1:]],
+        [*whole[:3000].reshape(-1, 1), whole[3000:], whole[5:5]],
+    ):
+        refopt.SGD(parts)(0.5, [np.ones_like(part) for part in parts])
+        for part in parts:
+            assert (part == 0.5).all()
+            part[...] = 1
+
+
 @pytest.mark.parametrize("backend", ["numpy", "numba", "torch"], indirect=True)
 def test_read_only_arrays_are_not_updated_in_place(backend: str) -> None:
     array = np.ones(3)
@@ -127,7 +150,10 @@ def test_read_only_arrays_are_not_updated_in_place(backend: str) -> None:
 def test_torch_tensors_that_share_memory() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed, whose tensors these are")
     shared = torch.ones(2, 2)
-    refused(lambda: refopt.Adam([shared, shared.view(4)]), "params[1] and params[0] are one array")
+    refused(lambda: refopt.Adam([shared, shared.view(4)]), "params[1] and params[0] share memory")
+    refused(lambda: refopt.Adam([shared[:, :1], shared[1]]), "params[1] and params[0] share memory")
+    refused(lambda: refopt.Adam([torch.ones(9).as_strided((4, 3), (2, 1))]), "params[0]", "elements that share memory")
+    refopt.Adam([shared[:, 0], shared[:, 1]])
     refused(lambda: refopt.Adam([torch.ones(1).expand(3)]), "params[0]", "elements that share memory", "copy")
     refused(lambda: refopt.Adam([torch.ones(2), np.ones(2)]), "numpy, torch", "convert them to one kind", "backend=")
 
@@ -135,7 +161,12 @@ def test_torch_tensors_that_share_memory() -> None:
 # One step with what does not fit the parameters: (grads, more arguments, what the message says).
 STEPS: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
     "another tree": ([np.ones((2, 3)), np.ones(3)], {}, ("grads must have the tree of params", "'b': *", "[*, *]")),
-    "a key less": ({"w": np.ones((2, 3))}, {}, ("grads must have the tree of params", "'b': *")),
+    "a key less": (
+        {"w": np.ones((2, 3))},
+        {},
+        ("grads must have the tree of params", "'b': *", "which lacks grads['b']"),
+    ),
+    "a place more": (params() | {"c": W}, {}, ("grads must have the tree of params", "which has grads['c']")),
     "a gradient missing": ({"w": np.ones((2, 3)), "b": None}, {}, ("tree of params", "None")),
     "another shape": ({"w": np.ones((3, 2)), "b": np.ones(3)}, {}, ("grads['w']", "(2, 3)", "got (3, 2)")),
     "a shape to broadcast": ({"w": np.ones((1, 3)), "b": np.ones(3)}, {}, ("grads['w']", "(2, 3)", "got (1, 3)")),
@@ -147,6 +178,7 @@ STEPS: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
     "integers": ({"w": np.ones((2, 3), int), "b": np.ones(3)}, {}, ("grads['w']", "float64", "got int64")),
     "complex": ({"w": np.ones((2, 3), complex), "b": np.ones(3)}, {}, ("grads['w']", "float64", "got complex128")),
     "no array": ({"w": 1.0, "b": np.ones(3)}, {}, ("grads['w'] is a float", "(2, 3)")),
+    "lr and grads exchanged": (0.1, {"lr": [np.ones((9, 9))] * 99}, ("lr", "[0, inf)", "...], which is not a number")),
     "lr of None": (params(), {"lr": None}, ("lr", "[0, inf)", "None", "not a number")),
     "a negative lr": (params(), {"lr": -0.1}, ("lr", "[0, inf)", "-0.1")),
     "an infinite lr": (params(), {"lr": np.inf}, ("lr", "[0, inf)", "inf")),
@@ -197,6 +229,11 @@ def test_a_pure_state_of_something_else(name: str) -> None:
     state = refopt.init(rule, of, **options)
     refused(lambda: refopt.update("adam", params(), params(), state, lr=0.1), *fragments)
     assert state.step == 0
+
+
+def test_what_is_no_pure_state() -> None:
+    result = refopt.update("sgd", [W], [W], refopt.init("sgd", [W]))
+    refused(lambda: refopt.update("sgd", [W], [W], result), "the state is a tuple", "refopt.init")  # type: ignore[arg-type]
 
 
 def test_a_missing_framework(monkeypatch: pytest.MonkeyPatch) -> None:

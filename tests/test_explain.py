@@ -16,7 +16,7 @@ from rich.console import Console
 from refopt.clocks import Clock
 from refopt.engines.dtypes import PARAMETER_DTYPES
 from refopt.engines.numpy_engine import BACKEND
-from refopt.explaining import explain, list_rules, rule_rows, show
+from refopt.explaining import explain, list_rules, show
 from refopt.explaining.inputs import GRADS, PARAMS
 from refopt.rules import RULES
 from refopt.spec.errors import RefoptError
@@ -269,7 +269,16 @@ def test_rich_renderings() -> None:
         console.print(list_rules())
         console.print(explain("lars", dialect="objax", steps=1).render())
     printed = captured.get()
-    for row in rule_rows():
-        assert row["name"] in printed
-    assert "‖w₀‖ = √Σ w₀²" in printed
+    for name in RULES:
+        assert name in printed
+    assert re.search("‖w₀‖ += √Σ w₀²", printed)
     assert "zero_norm=max" in printed
+
+
+def test_an_explanation_is_printed_as_text() -> None:
+    lines = str(explain("momentum", dialect="torch", steps=1)).splitlines()
+    assert lines[4] == "Step 1 from w₀ = 0.5, g₁ = 0.5, u₀ = 0.0"
+    assert lines[8:10] == [
+        "u₁  = g′₁ if t = 1, else μ·u₀ + (1 − d)·g′₁  element  first_step=copy_gradient",
+        "    = 0.5",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 
 import numpy as np
 import pytest
@@ -11,7 +12,10 @@ from verifying_cases import choices, record_all
 import refopt
 from refopt.rules import RULES
 from refopt.spec.errors import RefoptError
+from refopt.spec.hyper import variants
 from refopt.verifying import Trace, identify
+from refopt.verifying.distance import Comparison
+from refopt.verifying.shared import Shared
 
 ROWS = [(rule, axes) for rule in RULES if rule != "lars" for axes in choices(rule)]
 LARS = [("lars", axes) for axes in ({}, {"zero_norm": "max"}, {"trust_of": "velocity"}, {"denominator": "joint"})]
@@ -88,10 +92,31 @@ def test_deviation_names_step_and_element() -> None:
         (lambda: identify(small_trace(hyper=[{"rate": 1.0}] * 2), rule="sgd"), "unknown hyper-parameter 'rate'"),
         (
             lambda: identify(small_trace(grads=[{"w": np.ones(3)}] * 2), rule="sgd"),
-            "grads of step 1 must have the tree",
+            "step 1: grads['w'] must have the shape of params, (2,); got (3,)",
+        ),
+        (
+            lambda: identify(small_trace(results=[{"w": np.ones(2)}, {"v": np.ones(2)}]), rule="sgd"),
+            "step 2: results must have the tree of params",
+        ),
+        (
+            lambda: identify(small_trace(results=[{"w": np.ones(2)}, {"w": np.ones(2, np.float32)}])),
+            "step 2: results['w'] must have the dtype of step 1, float64; got float32",
+        ),
+        (
+            lambda: identify(small_trace(results=[{"w": np.ones(2, int)}] * 2)),
+            "step 1: results['w']: parameters must be one of float64",
+        ),
+        (lambda: identify(small_trace(params={}, grads=[{}] * 2, results=[{}] * 2)), "at least one array"),
+        (lambda: identify([]), "there is no trace to identify"),
+        (
+            lambda: identify(small_trace(hyper=[{"lr": 1.0, "learning_rate": 2.0}] * 2), rule="sgd"),
+            "lr was given twice",
         ),
         (lambda: identify(small_trace(), rule="adamx"), "unknown rule 'adamx'"),
-        (lambda: identify(small_trace(params={"w": np.ones(2, complex)}), rule="sgd"), "a trace holds real arrays"),
+        (
+            lambda: identify(small_trace(params={"w": np.ones(2, complex)}), rule="sgd"),
+            "params['w'] must be an array of real",
+        ),
     ],
 )
 def test_refusals(call: object, fragment: str) -> None:
@@ -107,3 +132,44 @@ def test_hyper_may_be_given_once_and_by_any_name() -> None:
     verdict = refopt.identify(short, rule="momentum", hyper={"momentum": 0.875})
     assert verdict.conforms
     assert verdict.pinned["lr_at"] == "outside"
+
+
+def test_traces_of_different_lengths_are_measured_alike() -> None:
+    """The allowance of the longest holds for all: what fits one trace is not excluded by that of another."""
+    long = small_trace(
+        grads=[{"w": np.zeros(2)}] * 1000,
+        hyper=[{"lr": 0.5}] * 1000,
+        results=[{"w": np.array([1.0, 2.0]) * (1 + 2000 * 2**-52 * step / 250)} for step in range(1000)],
+    )
+    verdict = identify([small_trace(), long], rule="sgd")
+    assert verdict.conforms
+    assert verdict.allowed == 10240
+
+
+def test_a_trace_in_bfloat16_tensors() -> None:
+    torch = pytest.importorskip("torch")
+    trace = small_trace(results=[{"w": torch.tensor([0.75, 2.5], dtype=torch.bfloat16, requires_grad=True)},
+                                 {"w": torch.tensor([0.6875, 2.0], dtype=torch.bfloat16)}])  # fmt: skip
+    verdict = identify(trace, rule="sgd")
+    assert (verdict.status, verdict.dtype) == ("conforms", "bfloat16")
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_lines_shared_between_variants_are_the_engines(rule: str) -> None:
+    """What the identifier computes once for many variants is what the NumPy engine computes for each, bit for bit."""
+    every = list(variants(RULES[rule]))
+    probe = record_all(RULES[rule].hyper(), "float64")[0]
+    comparison = Comparison(probe.arrays(), probe.hyper, np.dtype(np.float64), 0.0)
+    for axes in random.Random(0).sample(every, min(40, len(every))):
+        hyper = RULES[rule].hyper(**axes)
+        trace = record_all(hyper, "float64")[0]
+        with np.errstate(all="ignore"):
+            expected = list(comparison.expected(hyper.program, comparison.each))
+        for ours, engines in zip(expected, trace.results, strict=True):
+            assert [a.tobytes() for a in ours] == [a.tobytes() for a in engines]
+
+
+def test_shared_answers_outlive_what_they_were_given() -> None:
+    """Objects that are gone leave their ids to others: an answer must not be taken for theirs."""
+    shared = Shared()
+    assert [shared(np.negative, np.array(float(i))) for i in range(1000)] == [-float(i) for i in range(1000)]

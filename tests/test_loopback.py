@@ -72,6 +72,24 @@ def test_pure_layer(rule: Rule, backend: Loopback, dtype: str) -> None:
     equal(results[1], results[0])
 
 
+@BACKENDS
+@DEVICES
+def test_numpy_gradients_go_where_the_parameters_are(backend: Loopback, device: str | None) -> None:
+    """For the pure layer and, where no device was asked for, the optimizers."""
+    plain, mine = arrays(0), wrapped(arrays(0), device or "here")
+    expected, _ = refopt.update("sgd", plain, arrays(1), refopt.init("sgd", plain), lr=0.1)
+    new, _ = refopt.update(
+        "sgd", mine, arrays(1), refopt.init("sgd", mine, backend=backend.name), lr=0.1, backend=backend.name
+    )
+    equal(new, expected)
+    opt = refopt.SGD(mine, backend=backend.name)
+    opt(0.1, arrays(1))
+    equal(opt.params, expected)
+    ema = refopt.ExponentialMovingAverage(mine, backend=backend.name)
+    ema(arrays(1))
+    assert {x.device for x in (ema.params["w"], ema.slots["m"]["w"])} == {device or "here"}
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @BACKENDS
 @DEVICES
@@ -143,6 +161,14 @@ def test_average_in_place_of_the_parameters(device: str | None) -> None:
     with pytest.raises(KeyError):
         ema.replace_vars(lambda: {}["missing"])()
     equal(mine, arrays(0))
+
+
+@pytest.mark.parametrize("tree", [wrapped, lambda tree: tree], ids=["its own", "numpy"])
+def test_average_in_place_of_parameters_elsewhere(tree: Callable[..., Any]) -> None:
+    """Averages on another device would not be seen by what reads the parameters."""
+    ema = refopt.ExponentialMovingAverage(tree(arrays(0)), backend=LOOPBACK.name, device="there")
+    with pytest.raises(refopt.RefoptError, match=r"moved to device 'there'.*refs_and_values"):
+        ema.replace_vars(lambda: None)()
 
 
 def test_average_of_arrays_that_cannot_be_replaced() -> None:

@@ -120,6 +120,20 @@ def test_any_memory_layout(kind: str) -> None:
         assert ours[0].tobytes() == theirs[0].tobytes()
 
 
+@pytest.mark.parametrize("rule", ["sgd", "adam", "lars"])
+def test_gradients_that_are_the_parameters(rule: str) -> None:
+    """Of w0 * w1 the gradients are w1 and w0: all are read before any is written."""
+    hyper = hyper_of(rule, "objax")
+    start = np.random.default_rng(0).standard_normal((3, 20000))
+    results = []
+    for engine in (NUMPY, NUMBA):
+        a, b, c = buffer = start.copy()
+        params, slots = [b, a, c[1:]], engine.init(hyper, [b, a, c[1:]])
+        engine.update(hyper, 1, params, [a, b, c[:-1]], slots, in_place=True)
+        results.append(buffer)
+    assert results[0].tobytes() == results[1].tobytes()
+
+
 def test_foreign_byte_order_is_refused() -> None:
     with pytest.raises(Unsupported, match="this machine's byte order; got >f4"):
         NUMBA.adopt(np.ones(3, ">f4"))

@@ -6,21 +6,8 @@ import ml_dtypes
 import numpy as np
 import optax
 import pytest
-from port_jax_cases import (
-    BUDGET,
-    DIALECTS,
-    NUMBERS,
-    assert_step_agrees,
-    hyper_of,
-    name_of,
-    normal,
-    port,
-    reference,
-    slots_at,
-    ulps,
-    varied,
-    x64,
-)
+from port_cases import JAX_EPS, hyper_of, name_of, varied
+from port_jax_cases import DIALECTS, assert_step_agrees, normal, port, reference, slots_at, ulps, x64
 
 import refopt_jax
 from refopt.rules import RULES
@@ -30,7 +17,7 @@ from refopt_jax.backend import BACKEND
 from refopt_jax.optax_transform import RefoptState
 
 
-@pytest.mark.parametrize("hyper", list(varied()), ids=name_of)
+@pytest.mark.parametrize("hyper", list(varied(1)), ids=name_of)
 @x64(True)
 def test_every_choice_of_every_axis_agrees_with_the_reference(hyper: Hyper) -> None:
     rng = np.random.default_rng(0)
@@ -39,12 +26,12 @@ def test_every_choice_of_every_axis_agrees_with_the_reference(hyper: Hyper) -> N
     like += [((5,), "float32")] if hyper.rule.name == "lars" else []
     # At first no decay, so that the velocity can be zero; at last a trust ratio above the clip.
     for t, changes in (1, {"wd": 0.0}), (2, {}), (7, {"tc": 0.5}):
-        hyper = hyper.replace(**{name: changes.get(name, NUMBERS[name]) for name in hyper.read})
+        now = hyper.replace(**{name: value for name, value in changes.items() if name in hyper.read})
         params, grads = normal(rng, *like), normal(rng, *like)
         params[0][0, :2] = grads[0][0, 1:3] = 0
         if hyper.rule.name == "lars":
             params[1][:] = grads[2][:] = 0
-        assert_step_agrees(hyper, t, params, grads, slots_at(hyper, t, params, rng))
+        assert_step_agrees(now, t, params, grads, slots_at(now, t, params, rng))
 
 
 @pytest.mark.parametrize("hyper", DIALECTS.values(), ids=DIALECTS)
@@ -91,7 +78,7 @@ def test_average_agrees_in_the_parameters_dtypes(debias: str) -> None:
             if w.dtype == ml_dtypes.bfloat16:
                 np.testing.assert_array_equal(actual, np.asarray(expected, np.float32).astype(w.dtype))
             else:
-                assert ulps(actual, expected, m, scale=0) <= BUDGET
+                assert ulps(actual, expected, m, scale=0) <= JAX_EPS
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 1 - 2.0**-10])
@@ -112,10 +99,10 @@ def test_one_minus_power_is_accurate_in_a_float32_trace(beta: float) -> None:
 def test_norm_is_accurate_in_float32_and_does_not_overflow(shape: tuple[int, ...], size: float) -> None:
     x = np.full(shape, 0.1 * size, np.float32)
     expected = np.sqrt(np.sum(x.astype(np.float64) ** 2))
-    assert ulps(np.asarray(norm(jnp.asarray(x))), expected, 0, scale=1e-38) <= BUDGET
+    assert ulps(np.asarray(norm(jnp.asarray(x))), expected, 0, scale=1e-38) <= JAX_EPS
 
 
-@pytest.mark.parametrize("hyper", [h for h in DIALECTS.values() if h.rule.name != "ema"], ids=name_of)
+@pytest.mark.parametrize("hyper", [h for h in DIALECTS.values() if h.program.reads_gradient], ids=name_of)
 @x64(False)
 def test_as_optax_agrees_with_the_backend_under_a_schedule(hyper: Hyper) -> None:
     rng, like = np.random.default_rng(3), [((3, 4), "float32"), ((), "float32")]
@@ -134,9 +121,9 @@ def test_as_optax_agrees_with_the_backend_under_a_schedule(hyper: Hyper) -> None
     assert int(state.count) == len(rates)
     assert step._cache_size() == 1
     for name, mine in [("b", params[0]), ("w", params[1])]:
-        assert ulps(np.asarray(tree[name]), mine, 0, scale=1) <= BUDGET
+        assert ulps(np.asarray(tree[name]), mine, 0, scale=1) <= JAX_EPS
         for slot, arrays in state.slots.items():
-            assert ulps(np.asarray(arrays[name]), slots[slot][name == "w"], 0, scale=1) <= BUDGET
+            assert ulps(np.asarray(arrays[name]), slots[slot][name == "w"], 0, scale=1) <= JAX_EPS
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -156,4 +143,4 @@ def test_as_optax_corrects_the_bias_at_every_step(axes: dict[str, str], dtype: s
             products = {"p1": values["beta1"] ** (t - 1), "p2": values["beta2"] ** (t - 1)}
             expected = reference(hyper.program, values, t, {**state, **products})["w"]
             assert update.dtype == dtype
-            assert ulps(np.asarray(update), expected, 0, scale=0) <= BUDGET, f"t={t}"
+            assert ulps(np.asarray(update), expected, 0, scale=0) <= JAX_EPS, f"t={t}"

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from port_jax_cases import NUMBERS, hyper_of, x64
+from port_cases import hyper_of
+from port_jax_cases import x64
 
 import refopt_jax
 from refopt.rules import RULES
@@ -27,7 +28,7 @@ def test_compiles_once_whatever_lr_t_and_the_numbers_are(rule: str) -> None:
     grads = params if hyper.program.reads_gradient else None
     slots = BACKEND.init(hyper, params)
     before = compiled_step._cache_size()
-    changes = [{}, *({name: NUMBERS[name] / 3} for name in hyper.read)]
+    changes = [{}, *({name: hyper.values[name] / 3} for name in hyper.read)]
     for t, change in enumerate(changes, start=1):
         params, slots = BACKEND.update(hyper.replace(**change), t, params, grads, slots, in_place=False)
     assert compiled_step._cache_size() == before + 1
@@ -64,6 +65,42 @@ def test_as_optax_composes_and_keeps_half_precision_updates_wide() -> None:
     assert jax.tree.map(lambda x: x.dtype, new) == jax.tree.map(lambda x: x.dtype, params)
 
 
+OPTAX = {
+    "chain": lambda adam: optax.chain(optax.clip_by_global_norm(1e9), adam),
+    "masked": lambda adam: optax.masked(adam, {"w": True, "b": False}),
+    "multi_transform": lambda adam: optax.multi_transform({"x": adam, "y": adam}, {"w": "x", "b": "y"}),
+    "inject_hyperparams": lambda adam: optax.inject_hyperparams(refopt_jax.as_optax, static_args=("hyper",))(
+        hyper_of("adam"), learning_rate=optax.constant_schedule(0.1)
+    ),
+    "MultiSteps": lambda adam: optax.MultiSteps(adam, 1).gradient_transformation(),
+    "apply_if_finite": lambda adam: optax.apply_if_finite(adam, 3),
+}
+
+
+@pytest.mark.parametrize("wrapped", OPTAX)
+@x64(False)
+def test_what_optax_wraps_around_a_transformation_changes_nothing(wrapped: str) -> None:
+    """Bit by bit: where there is a mask, on what it lets through."""
+    adam, params = refopt_jax.as_optax(hyper_of("adam")), {"w": jnp.asarray([1.0, -2.0]), "b": jnp.asarray(0.5)}
+
+    def run(transform: Any) -> Any:
+        def body(carry: Any, rate: Any) -> Any:
+            params, state = carry
+            updates, state = transform.update(jax.tree.map(lambda w: rate * w, params), state, params)
+            return (optax.apply_updates(params, updates), state), None
+
+        return jax.lax.scan(body, (params, transform.init(params)), jnp.asarray([0.5, -1.0, 2.0]))[0][0]
+
+    found, expected = run(OPTAX[wrapped](adam)), run(adam)
+    for name in ("w",) if wrapped == "masked" else ("w", "b"):
+        np.testing.assert_array_equal(found[name], expected[name], strict=True)
+
+
+def optax_of(rule: str, params: Any, grads: Any) -> Any:
+    transform = refopt_jax.as_optax(hyper_of(rule))
+    return transform.update(grads, transform.init(params), params)
+
+
 def step_of(rule: str = "sgd", params: Any = None, grads: Any = None, **axes: str) -> Any:
     hyper, params = hyper_of(rule, **axes), [jnp.ones(3)] if params is None else params
     return BACKEND.update(hyper, 1, params, grads, BACKEND.init(hyper, params), in_place=False)
@@ -84,6 +121,16 @@ REFUSALS = {
     "an average of sgd": (lambda: BACKEND.average(hyper_of("sgd"), 1, [], {}), Unsupported, "no average"),
     "ema in optax": (lambda: refopt_jax.as_optax(hyper_of("ema")), Unsupported, "transforms no gradients"),
     "a negative lr": (lambda: refopt_jax.as_optax(hyper_of("sgd"), -1.0), RefoptError, "lr must be in"),
+    "a negative lr from NumPy": (
+        lambda: refopt_jax.as_optax(hyper_of("sgd"), np.float32(-1)),
+        RefoptError,
+        "lr must be in",
+    ),
+    "an lr in quotes": (lambda: refopt_jax.as_optax(hyper_of("sgd"), "0.1"), RefoptError, "not a number"),
+    "a name for a hyper": (lambda: refopt_jax.as_optax("sgd"), RefoptError, "made by a rule"),
+    "complex parameters": (lambda: optax_of("sgd", *[[jnp.ones(1, complex)]] * 2), Unsupported, "complex64"),
+    "slots of integers": (lambda: optax_of("adam", *[[jnp.ones(1, int)]] * 2), Unsupported, "int32 parameters are not"),
+    "no gradient": (lambda: optax_of("sgd", {"a": jnp.ones(1)}, {"a": None}), RefoptError, "the tree of params"),
     "optax without params": (
         lambda: refopt_jax.as_optax(hyper_of("sgd")).update(1.0, RefoptState(jnp.zeros((), int), {})),
         RefoptError,

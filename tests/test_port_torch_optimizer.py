@@ -11,40 +11,17 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from port_torch_cases import ADAM_NUMBERS, NUMBERS, assert_same, hyper_of  # noqa: E402
+from port_cases import TORCH_ULPS, hyper_of  # noqa: E402
+from port_torch_cases import ADAM_NUMBERS, assert_same, draw, leaves, step, values  # noqa: E402
+from torch.optim import lr_scheduler  # noqa: E402
 
 from refopt.rules import RULES  # noqa: E402
-from refopt.spec.errors import RefoptError, Unsupported  # noqa: E402
 from refopt.spec.hyper import Hyper  # noqa: E402
 from refopt_torch import BACKEND, Optimizer  # noqa: E402
 
-SHAPES = [(), (3,), (2, 4)]
 HYPERS = [hyper_of(rule) for rule in ("sgd", "momentum", "adam", "lars")] + [ADAM_NUMBERS]
 each_hyper = pytest.mark.parametrize("hyper", HYPERS, ids=["sgd", "momentum", "adam", "lars", "adam with numbers"])
 each_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-
-
-def draw(seed: int, dtype: Any = torch.float32) -> list[Any]:
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype) for shape in SHAPES]
-
-
-def leaves(dtype: Any = torch.float32) -> list[Any]:
-    return [x.requires_grad_() for x in draw(0, dtype)]
-
-
-def step(optimizer: Any, seed: int) -> None:
-    """One step on the gradients of that seed."""
-    params = [p for group in optimizer.param_groups for p in group["params"]]
-    for p, g in zip(params, draw(seed, params[0].dtype), strict=True):
-        p.grad = g
-    optimizer.step()
-
-
-def values(optimizer: Any) -> list[Any]:
-    """Parameters and state, in order."""
-    params = [p for group in optimizer.param_groups for p in group["params"]]
-    return [[p.detach() for p in params], [optimizer.state[p] for p in params]]
 
 
 @each_dtype
@@ -138,7 +115,8 @@ def test_a_parameter_without_gradient_is_skipped_and_keeps_its_count() -> None:
         optimizer.step()
         assert (late in optimizer.state) == (t > 2)
     assert [optimizer.state[p]["step"] for p in (late, early)] == [1, 3]
-    assert [optimizer.state[p]["p1"] for p in (late, early)] == [NUMBERS["beta1"], pytest.approx(NUMBERS["beta1"] ** 3)]
+    beta = hyper.values["beta1"]
+    assert [optimizer.state[p]["p1"] for p in (late, early)] == [beta, beta * beta * beta]
     (fresh,), _ = BACKEND.update(
         hyper, 1, [leaves()[1]], [torch.ones(3)], BACKEND.init(hyper, [leaves()[1]]), in_place=False
     )
@@ -161,53 +139,55 @@ def test_closure_runs_with_gradients_and_its_loss_comes_back() -> None:
     assert optimizer.step() is None
 
 
-# ----- refusals
+# ----- what lives beside optimizers in torch
+
+SCHEDULERS: dict[str, Callable[[Any], Any]] = {
+    "StepLR": lambda o: lr_scheduler.StepLR(o, 1),
+    "LambdaLR": lambda o: lr_scheduler.LambdaLR(o, lambda epoch: 0.9**epoch),
+    "CosineAnnealingLR": lambda o: lr_scheduler.CosineAnnealingLR(o, 5),
+    "OneCycleLR": lambda o: lr_scheduler.OneCycleLR(o, 0.1, total_steps=9, cycle_momentum=False),
+    "SequentialLR": lambda o: lr_scheduler.SequentialLR(
+        o, [lr_scheduler.ConstantLR(o), lr_scheduler.ExponentialLR(o, 0.9)], [1]
+    ),
+    "SWALR": lambda o: torch.optim.swa_utils.SWALR(o, 0.05),
+}
 
 
-def named_group(**numbers: Any) -> list[dict[str, Any]]:
-    return [{"params": leaves(), **numbers}]
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_schedulers_change_lr_and_leave_nothing_that_is_refused(scheduler: str) -> None:
+    hyper = hyper_of("adam")
+    ours, theirs = Optimizer(leaves(), hyper), torch.optim.Adam(leaves(), hyper.values["lr"])
+    schedules = [SCHEDULERS[scheduler](optimizer) for optimizer in (ours, theirs)]
+    rates = []
+    for seed in range(1, 5):
+        for optimizer, schedule in zip((ours, theirs), schedules, strict=True):
+            step(optimizer, seed)
+            schedule.step()
+        assert ours.param_groups[0]["lr"] == theirs.param_groups[0]["lr"]
+        rates.append(ours.param_groups[0]["lr"])
+    assert len(set(rates)) > 1
+    group = {name: value for name, value in ours.param_groups[0].items() if name != "params"}
+    ours.add_param_group({**group, "params": [torch.ones(2)]})
+    copy.deepcopy(ours).load_state_dict(ours.state_dict())
 
 
-@pytest.mark.parametrize(
-    ("params", "rule", "options", "reason"),
-    [
-        (leaves, "ema", {}, "reads no gradient"),
-        (leaves, "adam", {"lr": -1.0}, r"lr must be in \[0, inf\)"),
-        (lambda: named_group(mu=1.5), "momentum", {}, r"mu must be in \[0, 1\)"),
-        (lambda: named_group(weight_decay=0.1), "adam", {}, "unknown hyper-parameter 'weight_decay'"),
-        (lambda: named_group(wd=0.1), "adam", {}, "unknown hyper-parameter 'wd'"),  # without a decay it is not read
-        (lambda: named_group(axes={}), "adam", {}, "holds for all groups"),
-        (lambda: named_group(lr=torch.tensor(0.1)), "adam", {}, "must be a Python number"),
-        (lambda: [torch.ones(2, dtype=torch.complex64)], "adam", {}, "view_as_real"),
-    ],
-)
-def test_refuses(params: Callable[[], Any], rule: str, options: dict[str, Any], reason: str) -> None:
-    with pytest.raises(RefoptError, match=reason):
-        Optimizer(params(), RULES[rule].hyper(), **options)
-
-
-@pytest.mark.parametrize("other", [hyper_of("momentum"), hyper_of("adam", eps_at="inside_raw")], ids=["rule", "axes"])
-def test_refuses_the_state_of_another_rule_and_stays_as_it_was(other: Hyper) -> None:
-    optimizer, foreign = Optimizer(leaves(), hyper_of("adam")), Optimizer(leaves(), other)
-    step(optimizer, seed=1)
-    before = copy.deepcopy(values(optimizer))
-    with pytest.raises(RefoptError, match="make the optimizer with the same hyper"):
-        optimizer.load_state_dict(foreign.state_dict())
-    assert_same(values(optimizer), before)
-    assert not optimizer._optimizer_load_state_dict_pre_hooks
-
-
-def test_refuses_sparse_gradients() -> None:
-    embedding = torch.nn.Embedding(4, 2, sparse=True)
-    embedding(torch.tensor([1])).sum().backward()
-    with pytest.raises(Unsupported, match="must be dense"):
-        Optimizer(embedding.parameters(), hyper_of("sgd")).step()
+def test_storage_of_any_kind() -> None:
+    """A transposed parameter and its gradient, an empty one, several dtypes: as if each were alone and contiguous."""
+    plain = [torch.ones(3, 4), torch.ones(0, 2), torch.ones(2, dtype=torch.float16), torch.ones(2, dtype=torch.float64)]
+    mine = [torch.ones(4, 3).t(), *(x.clone() for x in plain[1:])]
+    grads = [torch.randn(x.shape, generator=torch.Generator().manual_seed(1)).to(x.dtype) for x in plain]
+    together = Optimizer(mine, hyper_of("adam"))
+    apart = [Optimizer([x], hyper_of("adam")) for x in plain]
+    for _ in range(2):
+        for x, y, g in zip(mine, plain, grads, strict=True):
+            x.grad, y.grad = (g.t().contiguous().t() if g.shape == (3, 4) else g), g
+        for optimizer in (together, *apart):
+            optimizer.step()
+    assert_same(mine, plain)
+    assert mine[0].stride() == (1, 3)
 
 
 # ----- torch's own optimizers
-
-# ULPs of max(|expected|, 1) after ten steps, on data of order one: both round every operation, in another order.
-TORCH_ULPS = 16
 
 
 @pytest.mark.parametrize(

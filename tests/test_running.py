@@ -71,6 +71,21 @@ def test_arrays_are_updated_in_place_where_they_can_be(backend: str, case: str) 
         assert bits(plain(backend, opt.params)) != before
 
 
+@pytest.mark.parametrize("backend", IN_PLACE)
+@pytest.mark.parametrize(
+    "options", [{"decay": "none", "wd": 0.0}, {"decay": "decoupled_no_lr", "wd": 0.1}], ids=["plain", "decayed"]
+)
+@pytest.mark.parametrize("rule", ["sgd", "momentum", "adam"])
+def test_gradients_may_be_the_parameters(backend: str, rule: str, options: dict[str, Any]) -> None:
+    """Of w0 * w1 the gradients are w1 and w0: all are read before any is written."""
+    a, b = native(backend, [np.linspace(-1, 1, 7), np.linspace(3, 2, 7)])
+    copies = native(backend, [np.linspace(-1, 1, 7), np.linspace(3, 2, 7)])
+    shared, apart = (make(rule, params, backend=backend, **options) for params in ([a, b], copies))
+    apart(0.1, native(backend, plain(backend, [b, a])))
+    shared(0.1, [b, a])
+    assert state_of(shared) == state_of(apart)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_backends_agree(backend: str, case: str) -> None:
     """Five steps in float64. Ports may contract x + c*y to one rounding: a few ULPs, of 1 or of the value."""

@@ -1,6 +1,9 @@
 """Saving and restoring: bit-exact where the state was made, close on another backend, and never a pickle."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +129,28 @@ def test_a_state_restores_where_its_parameters_are() -> None:
             assert {str(getattr(x, "device", "cpu")) for x in slots} == {
                 str(getattr(x, "device", "cpu")) for x in tree_leaves(opt.params)
             }
+
+
+SHARDED = """
+import jax, numpy as np, refopt
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+mesh, one = Mesh(jax.devices(), "x"), np.ones(4, np.float32)
+for place in (NamedSharding(mesh, PartitionSpec("x")), NamedSharding(mesh, PartitionSpec()), jax.devices()[1]):
+    w = jax.device_put(one, place)
+    opt = refopt.Adam([w])
+    for _ in range(2):
+        opt(0.1, [one])
+        opt.load_state_dict(opt.state_dict())
+        for array in (opt.params[0], opt.slots["m"][0]):
+            assert array.sharding.is_equivalent_to(w.sharding, 1), (array.sharding, place)
+"""
+
+
+def test_a_state_restores_over_the_devices_of_its_parameters() -> None:
+    pytest.importorskip("jax", reason="jax is not installed, whose arrays may lie on several devices")
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    done = subprocess.run([sys.executable, "-c", SHARDED], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_axis_that_a_file_does_not_name_is_canonical() -> None:

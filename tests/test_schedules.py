@@ -37,6 +37,7 @@ TABLE: dict[str, tuple[Callable[[float], float], Sequence[tuple[float, float]]]]
         [(0, 8), (1, 8), (2, 4), (4, 4), (5, 2), (100, 2)],
     ),
     "steps, told in any order": (step_decay(8.0, step_size=(5, 2, 5), gamma=0.5), [(1, 8), (2, 4), (5, 1)]),
+    "steps, in an array": (step_decay(8.0, step_size=np.array([2, 5]), gamma=0.5), [(1, 8), (2, 4), (5, 2)]),
     "steps, never": (step_decay(8.0, step_size=[]), [(0, 8), (1000, 8)]),
 }
 
@@ -49,13 +50,14 @@ def test_rates_by_hand(name: str) -> None:
 
 
 def test_the_default_decay_is_a_tenth() -> None:
-    assert step_decay(step_size=1)(2) == pytest.approx(0.01, rel=1e-15)
+    assert step_decay(step_size=1)(2) == 0.1**2
 
 
 REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "no steps": (lambda: polynomial(0.1, 0), "polynomial: steps must be positive; got 0"),
     "steps backwards": (lambda: polynomial(0.1, steps=-5), "polynomial: steps must be positive; got -5"),
     "NaN steps": (lambda: polynomial(0.1, float("nan")), "steps must be positive; got nan"),
+    "a rising power": (lambda: polynomial(0.1, 4, power=-1), "polynomial: power must be at least 0; got -1"),
     "an empty line": (lambda: linear_annealing(max_step=0), "linear_annealing: max_step must be positive; got 0"),
     "a line upwards": (
         lambda: linear_annealing(0.1, max_step=3, min_lr=0.2),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,8 @@ import pytest
 
 import refopt
 from refopt.spec.errors import RefoptError
+from refopt.verifying.subjects import resolve
+from refopt.verifying.subjects.base import signature
 
 # target, options, rule, dialect, departures from the dialect, some pinned axes
 ROWS = [
@@ -88,9 +92,84 @@ def test_a_file(tmp_path: Path) -> None:
     assert refopt.verify(f"{tmp_path}/mine.py:descend").rule == "sgd"
 
 
+NEW = "[w - lr * g for w, g in zip(params, grads)]"
+
+
+def answering(answer: str, folder: Path, file: str = "mine.py", before: str = "") -> str:
+    """A target: a step that returns this, in a file."""
+    (folder / file).write_text(f"{before}\ndef step(params, grads, state, lr):\n    return {answer}\n")
+    return f"{folder}/{file}:step"
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (NEW, "must return the new parameters and the new state; got a list of 6"),
+        (f"dict(enumerate({NEW})), state", "must return the new parameters as a list of 6 arrays"),
+        (f"{NEW}[1:], state", "one for each that it was given; got a list of 5"),
+        ("[w.reshape(-1) for w in params], state", "results[0] must have the shape of params, (); got (1,)"),
+        ("[w.astype(int) for w in params], state", "results[0]: parameters must be one of float64"),
+        ("[w + 0j for w in params], state", "results[0] must be an array of real numbers; got dtype complex128"),
+        ("['w' for w in params], state", "must be an array of real numbers; got dtype <U1"),
+        ("[w.astype('f4' if state else 'f8') for w in params], 1",
+         "step 2: results[0] must have the dtype of step 1, float64; got float32"),
+        ("exit(1)", "raised SystemExit: 1"),
+        ("1 / 0", "raised ZeroDivisionError: division by zero"),
+    ],
+)  # fmt: skip
+def test_what_breaks_the_contract_is_unsupported(answer: str, reason: str, tmp_path: Path) -> None:
+    verdict = refopt.verify(answering(answer, tmp_path), rule="sgd")
+    assert verdict.status == "unsupported"
+    assert reason in verdict.reason
+
+
+def test_nan_deviates(tmp_path: Path) -> None:
+    verdict = refopt.verify(answering("[w * float('nan') for w in params], 1", tmp_path))
+    assert (verdict.status, verdict.distance) == ("deviates", float("inf"))
+
+
+def test_float32_results_are_said_to_be(tmp_path: Path) -> None:
+    verdict = refopt.verify(answering(f"[w.astype('f4') for w in {NEW}], state", tmp_path))
+    assert (verdict.status, verdict.dtype) == ("conforms", "float32")
+    assert verdict.notes == ("its results are float32, though its parameters were float64",)
+
+
+def test_a_file_may_have_the_name_of_a_library_and_import_its_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "neighbour.py").write_text("rate = 1")
+    assert refopt.verify(answering(f"{NEW}, 1", tmp_path, "random.py", "import neighbour\n")).conforms
+    assert sys.modules["random"] is random
+
+
+class Base:
+    def __call__(self, params, grads, state, lr):
+        return [w - lr * g for w, g in zip(params, grads, strict=True)], state
+
+
+class Derived(Base):
+    pass
+
+
+def test_a_class_may_inherit_its_call() -> None:
+    assert refopt.verify(Derived).conforms
+
+
+def test_rules_that_were_tried_are_named() -> None:
+    verdict = refopt.verify("torch.optim:RMSprop")
+    assert (verdict.status, verdict.rule) == ("deviates", "momentum")
+    assert verdict.notes[-1] == "no variant of sgd fits either"
+
+
+def test_a_reason_is_said_once() -> None:
+    assert refopt.verify("torch.optim:LBFGS").reason.count("missing 1 required positional argument: 'closure'") == 1
+    assert (
+        refopt.verify(len).reason == "len takes no learning rate: none of its arguments is called lr or learning_rate"
+    )
+
+
 @pytest.mark.parametrize(
     ("target", "options", "reason"),
     [
+        ("builtins:max", {}, "wrap it in a Python function"),
         ("no_such_module:Adam", {}, "no_such_module cannot be imported: ModuleNotFoundError"),
         ("missing.py:Adam", {}, "there is no file missing.py"),
         (lambda params, grads, state, **h: 1 / 0, {}, "raised ZeroDivisionError"),
@@ -117,3 +196,43 @@ def test_refusals(target: str, options: dict, fragments: list[str]) -> None:
     with pytest.raises(RefoptError) as refusal:
         refopt.verify(target, **options)
     assert all(fragment in str(refusal.value) for fragment in fragments), refusal.value
+
+
+class Pair:
+    """An optimizer of a kind that refopt does not know: `init` and `update` side by side."""
+
+    def init(self, params):
+        return params
+
+    def update(self, params, grads, learning_rate):
+        return [w - learning_rate * g for w, g in zip(params, grads, strict=True)]
+
+
+class PairSubject:
+    framework = "pairs"
+
+    def __init__(self, name, target, options):
+        self.name, self.target = name, target
+        self.signature = signature(name, target.update, options)
+        self.fixed, self.defaults = self.signature.fixed, self.signature.defaults
+        self.settable = self.per_step = frozenset(self.signature.argument)
+        self.versions = {"pairs": "1.0"}
+
+    @staticmethod
+    def takes(target):
+        return hasattr(target, "init") and hasattr(target, "update")
+
+    def drive(self, params, grads, hyper):
+        optimizer = self.target()
+        now, results = optimizer.init(params), []
+        for gradients, values in zip(grads, hyper, strict=True):
+            now = optimizer.update(now, gradients, **{self.signature.argument[n]: v for n, v in values.items()})
+            results.append(now)
+        return results
+
+
+def test_a_new_kind_of_subject_is_one_class_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As CONTRIBUTING.md says."""
+    monkeypatch.setattr(resolve, "KINDS", (PairSubject, *resolve.KINDS))
+    verdict = refopt.verify(Pair)
+    assert (verdict.status, verdict.rule, verdict.versions) == ("conforms", "sgd", {"pairs": "1.0"})

@@ -1,7 +1,12 @@
 """Writes what is generated in the documentation: `python tests/write_docs.py`. tests/test_docs.py compares.
 
-    <!-- generated: refopt ... -->  ...  <!-- end -->    what that command prints, at the root of the repository
-    <!-- generated: which-adam -->  ...  <!-- end -->    the table of which_adam.py
+`docs/rules/<name>.md` are generated as a whole. Other pages hold generated blocks, `<!-- generated: what --> ...
+<!-- end -->`, where `what` is one of
+
+    refopt ...          what that command prints, at the root of the repository
+    which-adam          the table of which_adam.py
+    source RULE DIALECT a rule's source with its clocks
+    kernel RULE DIALECT the Numba kernel that is generated from it
 
 Versions are left out, so that a block changes only when refopt or what it speaks of does.
 """
@@ -11,7 +16,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import sys
 from pathlib import Path
 from unittest.mock import patch
 
@@ -19,10 +23,16 @@ from typer.testing import CliRunner
 from which_adam import table
 
 from refopt.cli import app
+from refopt.engines.numba_source import kernel_source
+from refopt.explaining import show
+from refopt.explaining.show import source
+from refopt.rules import RULES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"(<!-- generated: (refopt [^>]*?|which-adam) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(
+    r"(<!-- generated: (refopt [^>]*?|which-adam|(?:source|kernel) \w+ \w+) -->\n).*?(<!-- end -->)", re.DOTALL
+)
 WIDTH = 110
 
 
@@ -33,7 +43,20 @@ def with_blocks(text: str) -> str:
 
 def generate(what: str) -> str:
     """A block's content."""
-    return table() if what == "which-adam" else f"```\n$ {what}\n{output(what)}\n```"
+    kind, *words = what.split()
+    if kind == "which-adam":
+        return table()
+    if kind == "refopt":
+        return f"```\n$ {what}\n{output(what)}\n```"
+    rule, dialect = words
+    hyper = RULES[rule].hyper(dialect=dialect)
+    code = source(hyper) if kind == "source" else kernel_source(hyper, dtype="float32")
+    return f"```python\n{code.strip()}\n```"
+
+
+def rule_pages() -> dict[Path, str]:
+    """The rules' pages, as they should be."""
+    return {ROOT / "docs" / "rules" / f"{name}.md": show(name, format="markdown") for name in RULES}
 
 
 def output(command: str) -> str:
@@ -47,16 +70,13 @@ def output(command: str) -> str:
 
 
 def main() -> None:
-    from refopt.explaining import write_pages
-
     os.chdir(ROOT)
-    write_pages("docs")
-    for path in PAGES:
-        text = path.read_text(encoding="utf-8")
-        if (new := with_blocks(text)) != text:
-            path.write_text(new, encoding="utf-8", newline="\n")
+    by_hand = {path: with_blocks(path.read_text(encoding="utf-8")) for path in PAGES}
+    for path, text in {**by_hand, **rule_pages()}.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8", newline="\n")
             print(path.relative_to(ROOT))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

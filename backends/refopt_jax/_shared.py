@@ -22,8 +22,7 @@ Slots = dict[str, jax.Array]
 C = TypeVar("C", bound=tuple[Any, ...])
 
 DECAY = ("none", "l2", "decoupled", "decoupled_after", "decoupled_no_lr", "decoupled_no_lr_after")
-FIRST_STEP = ("zeros", "copy_gradient")
-NESTEROV = ("no", "yes", "scaled")
+VELOCITY = {"first_step": ("zeros", "copy_gradient"), "nesterov": ("no", "yes", "scaled")}
 
 
 def scalar_dtype() -> Any:
@@ -51,35 +50,35 @@ def one_minus_power(beta: float, t: Scalar) -> Scalar:
     return jnp.where(x < 0.7, x * series, 1 - jnp.exp(-x))
 
 
+def decayed_gradient(axes: Axes, c: Any, w: jax.Array, g: jax.Array) -> jax.Array:
+    """g + wd*w if the decay is L2 regularisation, else g itself."""
+    return g + c.wd * w if axes["decay"] == "l2" else g
+
+
 def decay_before(axes: Axes, c: Any, w: jax.Array) -> jax.Array:
     """Decoupled weight decay of the parameter before the step."""
-    if axes["decay"] == "decoupled":
-        return w - c.lr_wd * w
-    if axes["decay"] == "decoupled_no_lr":
-        return w - c.wd * w
-    return w
+    return _decayed(w, {"decoupled": c.lr_wd, "decoupled_no_lr": c.wd}.get(axes["decay"]))
 
 
 def decay_after(axes: Axes, c: Any, w: jax.Array) -> jax.Array:
     """Decoupled weight decay of the parameter after the step."""
-    if axes["decay"] == "decoupled_after":
-        return w - c.lr_wd * w
-    if axes["decay"] == "decoupled_no_lr_after":
-        return w - c.wd * w
-    return w
+    return _decayed(w, {"decoupled_after": c.lr_wd, "decoupled_no_lr_after": c.wd}.get(axes["decay"]))
 
 
-def velocity(axes: Axes, c: Any, entering: jax.Array, scaled: jax.Array, u: jax.Array) -> jax.Array:
-    """mu*u plus what enters it, scaled; or at the first step what enters it, unscaled."""
-    new = c.mu * u + scaled
-    return jnp.where(c.t == 1, entering, new) if axes["first_step"] == "copy_gradient" else new
+def _decayed(w: jax.Array, rate: Scalar | None) -> jax.Array:
+    return w if rate is None else w - rate * w
 
 
-def look_ahead(axes: Axes, c: Any, entering: jax.Array, u: jax.Array) -> jax.Array:
-    """The direction of the step: the new velocity, or Nesterov's look ahead along it."""
-    if axes["nesterov"] == "no":
-        return u
-    return (c.one_minus_mu * entering if axes["nesterov"] == "scaled" else entering) + c.mu * u
+def ride(axes: Axes, c: Any, g: jax.Array, scaled: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The step along the velocity, and the new velocity.
+
+    The velocity is mu*u plus the gradient, scaled; or at the first step the gradient unscaled. The step is the velocity
+    or Nesterov's look ahead along it, times lr where the gradient has not brought that in already.
+    """
+    u = c.mu * u + scaled if axes["first_step"] == "zeros" else jnp.where(c.t == 1, g, c.mu * u + scaled)
+    ahead = (c.one_minus_mu * g if axes["nesterov"] == "scaled" else g) + c.mu * u
+    step = u if axes["nesterov"] == "no" else ahead
+    return (step if axes["lr_at"] == "inside" else c.lr * step), u
 
 
 def norm(x: jax.Array) -> jax.Array:

@@ -12,7 +12,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from refopt_jax._shared import DECAY, Axes, Scalar, Slots, decay_after, decay_before, one_minus_power, rounded
+from refopt_jax._shared import (
+    DECAY,
+    Axes,
+    Scalar,
+    Slots,
+    decay_after,
+    decay_before,
+    decayed_gradient,
+    one_minus_power,
+    rounded,
+)
 
 CHOICES = {
     "decay": DECAY,
@@ -79,8 +89,7 @@ def _correction(axes: Axes, values: Mapping[str, Scalar], product: str, beta: fl
 def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots) -> tuple[jax.Array, Slots]:
     """One step of one parameter."""
     c = rounded(c, w.dtype)
-    if axes["decay"] == "l2":
-        g = g + c.wd * w
+    g = decayed_gradient(axes, c, w, g)
     m = c.beta1 * slots["m"] + c.one_minus_beta1 * g
     v = c.beta2 * slots["v"] + c.one_minus_beta2 * g * g
     new = {"m": m, "v": v}

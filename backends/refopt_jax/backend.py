@@ -27,7 +27,7 @@ from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import Hyper
 from refopt_jax import ports
 from refopt_jax._shared import Axes, scalar_dtype
-from refopt_jax.ports import FLOATS, PORTS
+from refopt_jax.ports import PORTS
 
 INSTALL = "https://docs.jax.dev/en/latest/installation.html"
 
@@ -81,17 +81,25 @@ class JaxBackend:
         return isinstance(array, jax.Array)
 
     def supports(self, hyper: Hyper, dtype: str, device: str | None = None) -> str | None:
-        return ports.refused(hyper.rule.name, hyper.axes) or _dtype_problem(dtype) or _device_problem(device)
+        return ports.refused(hyper.rule.name, hyper.axes) or ports.refused_dtype(dtype) or _device_problem(device)
 
     def adopt(self, array: Any, device: str | None = None) -> jax.Array:
         if problem := _device_problem(device):
             raise Unsupported(problem)
-        target = None if device is None else _device(device)
+        return self._adopt(array, None if device is None else _device(device))
+
+    def beside(self, array: Any, other: jax.Array) -> jax.Array:
+        """Where `other` is committed to; what is not committed goes wherever it is used."""
+        own = isinstance(array, jax.Array)
+        return array if own else self._adopt(array, other.sharding if other.committed else None)
+
+    def _adopt(self, array: Any, target: Any | None) -> jax.Array:
+        """To a device or a sharding; None: uncommitted, on the default device."""
         if isinstance(array, jax.Array):
             return array if target is None else jax.device_put(array, target)
         if not isinstance(array, (np.ndarray, np.generic)):
             raise Unsupported(f"jax: cannot adopt a {type(array).__name__}; give a JAX or NumPy array")
-        if problem := _dtype_problem(array.dtype.name):
+        if problem := ports.refused_dtype(array.dtype.name):
             raise Unsupported(problem)
         # A copy: jax would share memory that its owner may still write to, and take it for constant.
         copied = np.array(array, dtype=array.dtype.newbyteorder("="))
@@ -185,19 +193,6 @@ def _device_problem(name: str | None) -> str | None:
     if name is None or _device(name) is not None:
         return None
     return f"jax: no device {name!r} here; choose from {', '.join(_devices())}, or install jax for it ({INSTALL})"
-
-
-def _dtype_problem(dtype: str) -> str | None:
-    if dtype not in FLOATS:
-        if "complex" in dtype:
-            remedy = f"optimise real and imaginary parts as two arrays of {', '.join(FLOATS)}"
-            return f"jax: complex parameters ({dtype}) have no agreed update; {remedy}"
-        return f"jax: {dtype} parameters are not supported; convert them to one of {', '.join(FLOATS)}"
-    if dtype == "float64" and scalar_dtype() != np.float64:
-        return (
-            "jax: float64 needs jax.config.update('jax_enable_x64', True) or JAX_ENABLE_X64=1; set it, or use float32"
-        )
-    return None
 
 
 BACKEND = JaxBackend()

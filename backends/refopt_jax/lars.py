@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from refopt_jax._shared import FIRST_STEP, NESTEROV, Axes, Scalar, Slots, look_ahead, norm, rounded, velocity
+from refopt_jax._shared import VELOCITY, Axes, Scalar, Slots, norm, ride, rounded
 
 CHOICES = {
     "denominator": ("split", "joint"),
@@ -22,8 +22,7 @@ CHOICES = {
     "when": ("always", "decay", "matrices"),
     "trust_of": ("gradient", "velocity"),
     "lr_at": ("inside", "outside"),
-    "first_step": FIRST_STEP,
-    "nesterov": NESTEROV,
+    **VELOCITY,
 }
 
 
@@ -47,30 +46,20 @@ def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -
 
 def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots) -> tuple[jax.Array, Slots]:
     """One step of one parameter."""
-    return (_scale_velocity if axes["trust_of"] == "velocity" else _scale_gradient)(axes, c, w, g, slots["u"])
-
-
-def _scale_gradient(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, u: jax.Array) -> tuple[jax.Array, Slots]:
     r = rounded(c, w.dtype)
     p = g + r.wd * w
+    if axes["trust_of"] == "velocity":
+        h = r.lr * p if axes["lr_at"] == "inside" else p
+        step, u = ride(axes, r, h, h, slots["u"])
+        trust, _ = _trust(axes, c, w, u)
+        return w - trust.astype(w.dtype) * step, {"u": u}
     trust, zero = _trust(axes, c, w, p if axes["denominator"] == "joint" else g)
     if axes["zero_norm"] == "raw_no_decay":
         p = g + jnp.where(zero, 0, r.wd) * w
     rate = c.lr * trust if axes["lr_at"] == "inside" else trust
     h = rate.astype(w.dtype) * p
-    u = velocity(axes, r, h, h, u)
-    step = look_ahead(axes, r, h, u)
-    return w - (step if axes["lr_at"] == "inside" else r.lr * step), {"u": u}
-
-
-def _scale_velocity(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, u: jax.Array) -> tuple[jax.Array, Slots]:
-    r = rounded(c, w.dtype)
-    p = g + r.wd * w
-    h = r.lr * p if axes["lr_at"] == "inside" else p
-    u = velocity(axes, r, h, h, u)
-    trust, _ = _trust(axes, c, w, u)
-    step = look_ahead(axes, r, h, u)
-    return w - trust.astype(w.dtype) * (step if axes["lr_at"] == "inside" else r.lr * step), {"u": u}
+    step, u = ride(axes, r, h, h, slots["u"])
+    return w - step, {"u": u}
 
 
 def _trust(axes: Axes, c: Coefficients, w: jax.Array, against: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -86,10 +75,8 @@ def _trust(axes: Axes, c: Coefficients, w: jax.Array, against: jax.Array) -> tup
     unscaled = jnp.ones_like(ratio)
     if axes["zero_norm"] == "max":
         trust = jnp.where(zero, jnp.maximum(1, ratio), ratio)
-    elif axes["zero_norm"] == "denominator_only":
-        trust = jnp.where(d == 0, unscaled, ratio)
     else:
-        trust = jnp.where(zero, unscaled, ratio)
+        trust = jnp.where(d == 0 if axes["zero_norm"] == "denominator_only" else zero, unscaled, ratio)
     if axes["when"] == "decay":
         trust = jnp.where(c.wd == 0, unscaled, trust)
     elif axes["when"] == "matrices" and w.ndim < 2:

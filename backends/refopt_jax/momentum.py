@@ -9,24 +9,22 @@ import jax
 
 from refopt_jax._shared import (
     DECAY,
-    FIRST_STEP,
-    NESTEROV,
+    VELOCITY,
     Axes,
     Scalar,
     Slots,
     decay_after,
     decay_before,
-    look_ahead,
+    decayed_gradient,
+    ride,
     rounded,
-    velocity,
 )
 
 CHOICES = {
     "decay": DECAY,
     "gradient_scale": ("one", "dampening", "ema"),
     "lr_at": ("outside", "inside"),
-    "first_step": FIRST_STEP,
-    "nesterov": NESTEROV,
+    **VELOCITY,
 }
 
 
@@ -58,12 +56,9 @@ def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -
 def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots) -> tuple[jax.Array, Slots]:
     """One step of one parameter."""
     c = rounded(c, w.dtype)
-    if axes["decay"] == "l2":
-        g = g + c.wd * w
+    g = decayed_gradient(axes, c, w, g)
     if axes["lr_at"] == "inside":
         g = c.lr * g
-    u = velocity(axes, c, g, c.gradient_scale * g, slots["u"])
-    step = look_ahead(axes, c, g, u)
-    w = decay_before(axes, c, w)
-    w = w - (step if axes["lr_at"] == "inside" else c.lr * step)
+    step, u = ride(axes, c, g, c.gradient_scale * g, slots["u"])
+    w = decay_before(axes, c, w) - step
     return decay_after(axes, c, w), {"u": u}

@@ -38,8 +38,11 @@ def as_optax(hyper: Hyper, learning_rate: float | Schedule | None = None) -> opt
 
     An update is the difference `new - old`; adding it back rounds once more, to within one ULP of the rule's result.
     For float16 and bfloat16 parameters it is float32, as the rule computes it: `optax.apply_updates` then rounds once.
+    (`optax.inject_hyperparams` rounds lr to the dtype of the parameters: give it `hyperparam_dtype=jnp.float32` there.)
     Betas are fixed here, so that their running product (`power="product"`) is the power and needs no slot.
     """
+    if not isinstance(hyper, Hyper):
+        raise RefoptError(f"optax: hyper must be made by a rule, as in RULES['adam'].hyper(lr=0.1); got {hyper!r}")
     if problem := ports.refused(hyper.rule.name, hyper.axes):
         raise Unsupported(problem)
     if not hyper.program.reads_gradient:
@@ -49,9 +52,11 @@ def as_optax(hyper: Hyper, learning_rate: float | Schedule | None = None) -> opt
         )
     if hyper.axes.get("power") == "product":
         hyper = hyper.replace(power="power")
+    if any(slot.clock == "step" for slot in hyper.program.slots):
+        raise Unsupported(f"optax: {hyper!r} keeps a number in float64 on the host; run it with refopt.update")
     if learning_rate is None:
         learning_rate = hyper.values["lr"]
-    elif isinstance(learning_rate, (int, float)):
+    elif not callable(learning_rate) and not isinstance(learning_rate, jax.Array):
         learning_rate = hyper.rule.hyper_parameter("lr").check(hyper.rule.name, learning_rate)
 
     def init(params: Any) -> RefoptState:
@@ -66,7 +71,9 @@ def as_optax(hyper: Hyper, learning_rate: float | Schedule | None = None) -> opt
             raise RefoptError(f"{hyper.rule.name}: update needs the parameters; call update(grads, state, params)")
         tree: Any = jax.tree.structure(params)
         leaves = [jnp.asarray(w) for w in jax.tree.leaves(params)]
-        gradients = [jnp.asarray(g) for g in tree.flatten_up_to(grads)]
+        if (given := jax.tree.structure(grads)) != tree:
+            raise RefoptError(f"{hyper.rule.name}: grads must have the tree of params, {tree}; got {given}")
+        gradients = [jnp.asarray(g) for g in jax.tree.leaves(grads)]
         old = {name: tree.flatten_up_to(slot) for name, slot in state.slots.items()}
         coefficients = _coefficients(hyper, state.count, learning_rate)
         new, slots = ports.step(hyper.rule.name, hyper.axes, coefficients, leaves, gradients, old)

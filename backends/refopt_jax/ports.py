@@ -54,8 +54,24 @@ def refused(rule: str, axes: Axes) -> str | None:
     return None
 
 
+def refused_dtype(dtype: str) -> str | None:
+    """Why parameters of this dtype cannot be updated now, or None."""
+    if dtype not in FLOATS:
+        if "complex" in dtype:
+            remedy = f"optimise real and imaginary parts as two arrays of {', '.join(FLOATS)}"
+            return f"jax: complex parameters ({dtype}) have no agreed update; {remedy}"
+        return f"jax: {dtype} parameters are not supported; convert them to one of {', '.join(FLOATS)}"
+    if dtype == "float64" and scalar_dtype() != np.float64:
+        return (
+            "jax: float64 needs jax.config.update('jax_enable_x64', True) or JAX_ENABLE_X64=1; set it, or use float32"
+        )
+    return None
+
+
 def computing_dtype(w: jax.Array) -> Any:
-    """The dtype that a parameter is updated in, which its slots have."""
+    """The dtype that a parameter is updated in, which its slots have; Unsupported if there is none."""
+    if problem := refused_dtype(w.dtype.name):
+        raise Unsupported(problem)
     return np.dtype(np.float64 if w.dtype == np.float64 else np.float32)
 
 
@@ -86,10 +102,9 @@ def step(
     new_params: list[jax.Array] = []
     new_slots: dict[str, list[jax.Array]] = {name: [] for name in slots}
     for i, w in enumerate(params):
-        wide = _widened(rule, w, w, "a parameter")
         g = None if grads is None else _widened(rule, grads[i], w, "a gradient")
         old = {name: _widened(rule, arrays[i], w, f"slot {name}") for name, arrays in slots.items()}
-        wide, new = update(axes, coefficients, wide, g, old)
+        wide, new = update(axes, coefficients, w.astype(computing_dtype(w)), g, old)
         new_params.append(wide)
         for name, arrays in new_slots.items():
             arrays.append(new[name])
@@ -99,8 +114,6 @@ def step(
 def _widened(rule: str, x: jax.Array, w: jax.Array, what: str) -> jax.Array:
     """`x` in the computing dtype of the parameter `w`, if that is exact and the shapes agree."""
     dtype = computing_dtype(w)
-    if x.dtype == np.float64 and scalar_dtype() != np.float64:
-        raise Unsupported(f"{rule}: {what} is float64, which jax has only with jax_enable_x64; set it, or use float32")
     if x.dtype.name not in FLOATS or x.dtype.itemsize > dtype.itemsize:
         raise Unsupported(
             f"{rule}: {what} is {x.dtype.name}, which a {w.dtype.name} parameter, updated in {dtype.name}, cannot take"

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from refopt_jax._shared import Axes, Scalar, Slots, decay_after, decay_before, rounded
+from refopt_jax._shared import Axes, Scalar, Slots, decay_after, decay_before, decayed_gradient, rounded
 
 CHOICES = {"decay": ("none", "l2", "decoupled_after", "decoupled_no_lr", "decoupled_no_lr_after")}
 
@@ -27,8 +27,7 @@ def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -
 def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots) -> tuple[jax.Array, Slots]:
     """One step of one parameter."""
     c = rounded(c, w.dtype)
-    if axes["decay"] == "l2":
-        g = g + c.wd * w
+    g = decayed_gradient(axes, c, w, g)
     w = decay_before(axes, c, w)
     w = w - c.lr * g
     return decay_after(axes, c, w), {}

@@ -34,10 +34,13 @@ class Port(NamedTuple):
     average: Callable[..., list[Tensor]] | None = None
     reads_gradient: bool = True
 
+    def tensors(self, axes: Axes) -> list[str]:
+        """The slots that are one tensor per parameter."""
+        return [name for name, init in self.slots(axes).items() if isinstance(init, str)]
+
 
 DECAY = ("none", "l2", "decoupled", "decoupled_after", "decoupled_no_lr", "decoupled_no_lr_after")
-FIRST_STEP = ("zeros", "copy_gradient")
-NESTEROV = ("no", "yes", "scaled")
+VELOCITY = {"first_step": ("zeros", "copy_gradient"), "nesterov": ("no", "yes", "scaled")}
 
 
 def divide(a: float, b: float) -> float:
@@ -69,24 +72,31 @@ def _decay_(w: list[Tensor], rate: float) -> None:
     torch._foreach_add_(w, w, alpha=-rate)
 
 
-def accumulate_(axes: Axes, u: list[Tensor], g: list[Tensor], *, t: int, mu: float, scale: float = 1.0) -> None:
-    """The velocity: u = mu*u + scale*g, or g unscaled at the first step."""
+def split_rate(axes: Axes, lr: float) -> tuple[float, float]:
+    """What scales a gradient on its way into the velocity, and what scales the step on its way out."""
+    return (lr, 1.0) if axes["lr_at"] == "inside" else (1.0, lr)
+
+
+def times(x: list[Tensor], factor: float) -> list[Tensor]:
+    """x times a number; x itself if that changes nothing."""
+    return x if factor == 1 else list(torch._foreach_mul(x, factor))
+
+
+def ride_(axes: Axes, u: list[Tensor], g: list[Tensor], *, t: int, mu: float, scale: float = 1.0) -> list[Tensor]:
+    """The velocity moves on, u = mu*u + scale*g, or g unscaled at the first step. Returns the direction of the step:
+
+    u itself, or Nesterov's look ahead g + mu*u.
+    """
     if t == 1 and axes["first_step"] == "copy_gradient":
         torch._foreach_copy_(u, g)
     else:
         torch._foreach_mul_(u, mu)
         torch._foreach_add_(u, g, alpha=scale)
-
-
-def look_ahead(axes: Axes, g: list[Tensor], u: list[Tensor], mu: float) -> list[Tensor]:
-    """The direction of the step: u itself, or Nesterov's g + mu*u."""
     if axes["nesterov"] == "no":
         return u
-    if axes["nesterov"] == "yes":
-        return list(torch._foreach_add(g, u, alpha=mu))
-    direction = list(torch._foreach_mul(g, 1 - mu))
-    torch._foreach_add_(direction, u, alpha=mu)
-    return direction
+    if axes["nesterov"] == "scaled":
+        g = list(torch._foreach_mul(g, 1 - mu))
+    return list(torch._foreach_add(g, u, alpha=mu))
 
 
 def element_slots(*names: str) -> Callable[[Axes], dict[str, Any]]:

@@ -26,8 +26,8 @@ def adam_(
     beta1: float,
     beta2: float,
     eps: float,
-    eps_root: float = 0.0,
-    wd: float = 0.0,
+    eps_root: float,
+    wd: float,
 ) -> None:
     m, v = slots["m"], slots["v"]
     g = decayed_gradient(axes, g, w, wd)

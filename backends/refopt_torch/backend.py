@@ -41,6 +41,9 @@ class TorchBackend:
     def adopt(self, array: Any, device: str | None = None) -> Tensor:
         return arrays.adopt(array, device)
 
+    def beside(self, array: Any, other: Tensor) -> Tensor:
+        return array if self.owns(array) else arrays.adopt(array, None).to(other.device)
+
     def to_numpy(self, array: Tensor) -> np.ndarray:
         return arrays.to_numpy(array)
 
@@ -79,7 +82,7 @@ class TorchBackend:
         compute = get_port(hyper.rule.name, hyper.axes).average
         if compute is None:
             raise RefoptError(f"torch: {hyper.rule.name} has no average; evaluate with the parameters themselves")
-        averages = compute(slots["m"], t=t, axes=hyper.axes, **hyper.values) if params else []
+        averages = compute(slots, t=t, axes=hyper.axes, **hyper.values) if params else []
         return [a.to(p.dtype) for a, p in zip(averages, params, strict=True)]
 
 

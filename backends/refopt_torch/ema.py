@@ -18,8 +18,8 @@ def ema_(
     t: int,
     axes: Axes,
     mu: float,
-    power: float = 2 / 3,
-    inv_gamma: float = 1.0,
+    power: float,
+    inv_gamma: float,
     **unread: float,
 ) -> None:
     m = slots["m"]
@@ -46,10 +46,10 @@ def scheduled_decay(axes: Axes, t: int, *, mu: float, power: float, inv_gamma: f
     return min(mu, limit)
 
 
-def average(m: list[Tensor], *, t: int, axes: Axes, mu: float, eps: float = 0.0, **unread: float) -> list[Tensor]:
+def average(slots: dict[str, Any], *, t: int, axes: Axes, mu: float, eps: float, **unread: float) -> list[Tensor]:
     """The average, its start at zero divided out if the axes say so: new tensors, in the dtype of m."""
     remaining = {"none": 0.0, "standard": mu**t, "objax": (1 - eps) * mu**t}[axes["debias"]]
-    return list(torch._foreach_div(m, 1 - remaining))
+    return list(torch._foreach_div(slots["m"], 1 - remaining))
 
 
 EMA = Port(

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refopt_torch._shared import FIRST_STEP, NESTEROV, Axes, Port, accumulate_, element_slots, look_ahead
+from refopt_torch._shared import VELOCITY, Axes, Port, element_slots, ride_, split_rate, times
 
 
 def lars_(
@@ -29,18 +29,16 @@ def lars_(
     mu: float,
     wd: float,
     tc: float,
-    eps: float = 0.0,
+    eps: float,
 ) -> None:
     u = slots["u"]
-    rate, step = (lr, 1.0) if axes["lr_at"] == "inside" else (1.0, lr)  # on what enters the velocity, on what leaves it
+    entering, leaving = split_rate(axes, lr)
     p = list(torch._foreach_add(g, w, alpha=wd))
 
     if axes["trust_of"] == "velocity":
-        h = list(torch._foreach_mul(p, rate))
-        accumulate_(axes, u, h, t=t, mu=mu)
+        direction = ride_(axes, u, times(p, entering), t=t, mu=mu)
         trust, _ = trust_ratios(axes, norms(w), norms(u), lr=lr, wd=wd, tc=tc, eps=eps)
-        moved = torch._foreach_mul(look_ahead(axes, h, u, mu), step)
-        torch._foreach_sub_(w, scaled(axes, moved, trust, 1.0, w))
+        torch._foreach_sub_(w, scaled(axes, times(direction, leaving), trust, 1.0, w))
         return
 
     measured = p if axes["denominator"] == "joint" else g
@@ -48,9 +46,8 @@ def lars_(
     if axes["zero_norm"] == "raw_no_decay":
         decays = torch.where(zero, torch.zeros_like(trust), wd).to(p[0].dtype)
         p = list(torch._foreach_add(g, torch._foreach_mul(w, decays.unbind())))
-    h = scaled(axes, p, trust, rate, w)
-    accumulate_(axes, u, h, t=t, mu=mu)
-    torch._foreach_add_(w, look_ahead(axes, h, u, mu), alpha=-step)
+    direction = ride_(axes, u, scaled(axes, p, trust, entering, w), t=t, mu=mu)
+    torch._foreach_add_(w, direction, alpha=-leaving)
 
 
 def norms(x: list[Tensor]) -> Tensor:
@@ -71,18 +68,12 @@ def trust_ratios(
     zero = (w_norm == 0) | (g_norm == 0)
     if axes["when"] == "decay" and wd == 0:
         return torch.ones_like(ratio), zero
-    trust = {
-        "one": lambda: torch.where(zero, 1.0, ratio),
-        "max": lambda: torch.where(zero, ratio.clamp(min=1), ratio),
-        "raw_no_decay": lambda: torch.where(zero, 1.0, ratio),
-        "denominator_only": lambda: torch.where(d == 0, 1.0, ratio),
-    }[axes["zero_norm"]]
-    return trust(), zero
+    if axes["zero_norm"] == "max":
+        return torch.where(zero, ratio.clamp(min=1), ratio), zero
+    return torch.where(d == 0 if axes["zero_norm"] == "denominator_only" else zero, 1.0, ratio), zero
 
 
-def scaled(
-    axes: Axes, x: list[Tensor] | tuple[Tensor, ...], trust: Tensor, rate: float, w: list[Tensor]
-) -> list[Tensor]:
+def scaled(axes: Axes, x: list[Tensor], trust: Tensor, rate: float, w: list[Tensor]) -> list[Tensor]:
     """rate * trust * x, tensor by tensor; `when="matrices"` trusts every w of fewer than two dimensions."""
     factors = list((rate * trust).to(x[0].dtype).unbind())
     if axes["when"] == "matrices":
@@ -100,8 +91,7 @@ LARS = Port(
         "when": ("always", "decay", "matrices"),
         "trust_of": ("gradient", "velocity"),
         "lr_at": ("inside", "outside"),
-        "first_step": FIRST_STEP,
-        "nesterov": NESTEROV,
+        **VELOCITY,
     },
     slots=element_slots("u"),
     update=lars_,

@@ -9,16 +9,16 @@ from torch import Tensor
 
 from refopt_torch._shared import (
     DECAY,
-    FIRST_STEP,
-    NESTEROV,
+    VELOCITY,
     Axes,
     Port,
-    accumulate_,
     decay_after_,
     decay_before_,
     decayed_gradient,
     element_slots,
-    look_ahead,
+    ride_,
+    split_rate,
+    times,
 )
 
 
@@ -31,17 +31,15 @@ def momentum_(
     axes: Axes,
     lr: float,
     mu: float,
-    dampening: float = 0.0,
-    wd: float = 0.0,
+    dampening: float,
+    wd: float,
 ) -> None:
-    inside = axes["lr_at"] == "inside"
-    g = decayed_gradient(axes, g, w, wd)
-    if inside:  # the velocity accumulates steps, not gradients
-        g = list(torch._foreach_mul(g, lr))
+    entering, leaving = split_rate(axes, lr)
+    g = times(decayed_gradient(axes, g, w, wd), entering)
     scale = {"one": 1.0, "dampening": 1 - dampening, "ema": 1 - mu}[axes["gradient_scale"]]
-    accumulate_(axes, slots["u"], g, t=t, mu=mu, scale=scale)
+    direction = ride_(axes, slots["u"], g, t=t, mu=mu, scale=scale)
     decay_before_(axes, w, lr=lr, wd=wd)
-    torch._foreach_add_(w, look_ahead(axes, g, slots["u"], mu), alpha=-1.0 if inside else -lr)
+    torch._foreach_add_(w, direction, alpha=-leaving)
     decay_after_(axes, w, lr=lr, wd=wd)
 
 
@@ -50,8 +48,7 @@ MOMENTUM = Port(
         "decay": DECAY,
         "gradient_scale": ("one", "dampening", "ema"),
         "lr_at": ("outside", "inside"),
-        "first_step": FIRST_STEP,
-        "nesterov": NESTEROV,
+        **VELOCITY,
     },
     slots=element_slots("u"),
     update=momentum_,

@@ -8,55 +8,66 @@ change them) and, as plain strings, the rule and its axes, which are the same fo
 state_dict as torch's own options do.
 
 Each parameter counts its own steps, `state[p]["step"]`: one without a gradient is skipped, and neither its state nor
-its count moves, so that its bias correction starts when it does. All there is lies in `state`, `param_groups` and
-`defaults`, which pickle and deepcopy keep.
+its count moves, so that its bias correction starts when it does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from itertools import chain
-from typing import Any, overload
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, overload
 
 import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from refopt.spec.errors import RefoptError, Unsupported, unknown
+from refopt.spec.errors import RefoptError, unknown
 from refopt.spec.hyper import Hyper
-from refopt_torch.step import get_port, initial_slot, step_, working_dtype
+from refopt_torch.step import check_step, get_port, initial_slot, run_step_, working_dtype
 
 _CONVENTIONS = ("rule", "axes")
-_NOT_OURS = ("initial_lr",)  # what schedulers want in a group from the start
+_OF_SCHEDULERS = ("initial_lr", "max_lr", "min_lr", "swa_lr")  # what they keep in a group
+
+
+class _Call(NamedTuple):
+    """One step of parameters that have taken equally many."""
+
+    values: Mapping[str, float]
+    t: int
+    params: list[Tensor]
+    grads: list[Tensor]
+    slots: dict[str, Any]
 
 
 class Optimizer(torch.optim.Optimizer):
     """Updates parameters in place by `hyper`'s rule; `lr`, if given, replaces its learning rate."""
 
     def __init__(self, params: ParamsT, hyper: Hyper, *, lr: float | None = None) -> None:
-        if lr is not None:
-            hyper = hyper.replace(lr=lr)
+        if not isinstance(hyper, Hyper):
+            raise RefoptError(f"torch: hyper must be made by a rule, as in RULES['adam'].hyper(lr=0.1); got {hyper!r}")
+        self.hyper = hyper if lr is None else hyper.replace(lr=lr)
         rule = hyper.rule.name
         if not get_port(rule, hyper.axes).reads_gradient:
             raise RefoptError(f"torch: {rule} reads no gradient, so it is no optimizer; call refopt.update on it")
-        numbers = {name: hyper.values[name] for name in hyper.read}
+        numbers = {name: self.hyper.values[name] for name in hyper.read}
         super().__init__(params, {**numbers, "rule": rule, "axes": dict(hyper.axes)})
-        for group in self.param_groups:
-            hyper.replace(**self._numbers(group))  # refuses a number outside its interval
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "hyper": self.hyper}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As torch's, but a number that the rule does not read, and parameters that it cannot update, are refused."""
-        names = self._names()
+        """As torch's, but numbers that the rule does not read, and parameters that it cannot update, are refused."""
+        names = self.hyper.read
         for name, value in param_group.items():
             if name in _CONVENTIONS and value != self.defaults[name]:
                 raise RefoptError(f"torch: {name!r} holds for all groups; give it to the optimizer, as part of hyper")
-            if name not in (*names, *_CONVENTIONS, *_NOT_OURS) and isinstance(value, float | int):
-                raise unknown(self.defaults["rule"], "hyper-parameter", name, names)
+            if name not in (*names, *_CONVENTIONS, *_OF_SCHEDULERS) and isinstance(value, float | int):
+                raise unknown(self.hyper.rule.name, "hyper-parameter", name, names)
         super().add_param_group(param_group)
         try:
+            self._values(self.param_groups[-1])
             for p in self.param_groups[-1]["params"]:
                 working_dtype(p)
-        except Unsupported:
+        except RefoptError:
             self.param_groups.pop()
             raise
 
@@ -73,47 +84,53 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            self._step_group(group)
+        rule, axes = self.hyper.rule.name, self.hyper.axes
+        calls = [call for group in self.param_groups for call in self._calls(group)]
+        for call in calls:
+            check_step(rule, axes, call.params, call.grads, call.slots)
+        for call in calls:
+            run_step_(rule, axes, *call)
+            numbers = {name: value for name, value in call.slots.items() if not isinstance(value, list)}
+            for p in call.params:
+                self.state[p].update({"step": call.t, **numbers})
         return loss
 
-    def _step_group(self, group: dict[str, Any]) -> None:
-        rule, axes = group["rule"], group["axes"]
-        inits = get_port(rule, axes).slots(axes)
-        values = self._numbers(group)
-        scalars = [name for name, init in inits.items() if not isinstance(init, str)]
-        together: dict[tuple[float, ...], list[Tensor]] = {}  # parameters at the same step, one call for each such list
+    def _calls(self, group: dict[str, Any]) -> Iterator[_Call]:
+        """The steps of a group's parameters that have a gradient: those with the same count and numbers together."""
+        values, inits = self._values(group), self._slots()
+        together: dict[tuple[float, ...], list[Tensor]] = {}
         for p in group["params"]:
-            if p.grad is None:
-                continue
-            state = self.state[p]
-            if not state:
-                state["step"] = 0
-                state.update({n: initial_slot(p, i) if isinstance(i, str) else i for n, i in inits.items()})
-            together.setdefault((state["step"], *(state[name] for name in scalars)), []).append(p)
+            if p.grad is not None:
+                state = self.state[p]
+                if not state:
+                    state.update({n: initial_slot(p, i) if isinstance(i, str) else i for n, i in inits.items()}, step=0)
+                numbers = [state[name] for name, init in inits.items() if not isinstance(init, str)]
+                together.setdefault((int(state["step"]), *numbers), []).append(p)
         for (done, *_), params in together.items():
             states = [self.state[p] for p in params]
-            grads = [p.grad for p in params if p.grad is not None]
             slots = {n: [s[n] for s in states] if isinstance(i, str) else states[0][n] for n, i in inits.items()}
-            step_(rule, axes, values, int(done) + 1, params, grads, slots)
-            for state in states:
-                state.update({"step": int(done) + 1, **{name: slots[name] for name in scalars}})
+            yield _Call(values, int(done) + 1, params, [p.grad for p in params if p.grad is not None], slots)
 
-    def _names(self) -> list[str]:
-        """The hyper-parameters that the rule reads: the floats among the defaults, to which torch adds a flag."""
-        return [name for name, value in self.defaults.items() if isinstance(value, float)]
+    def _slots(self) -> dict[str, str | float]:
+        return get_port(self.hyper.rule.name, self.hyper.axes).slots(self.hyper.axes)
 
-    def _numbers(self, group: Mapping[str, Any]) -> dict[str, float]:
-        """Their values in a group. A tensor is refused: to read it, the host would have to wait for the device."""
-        for name in self._names():
+    def _values(self, group: Mapping[str, Any]) -> Mapping[str, float]:
+        """The hyper-parameters of a group. A tensor is refused: to read it, the host would wait for the device."""
+        for name in self.hyper.read:
+            if name not in group:
+                raise RefoptError(f"torch: a group must hold {', '.join(self.hyper.read)}; it lacks {name}: add it")
             if isinstance(group[name], Tensor):
                 raise RefoptError(f"torch: {name} must be a Python number; got a tensor: pass {name}.item()")
-        return {name: float(group[name]) for name in self._names()}
+        return self.hyper.replace(**{name: group[name] for name in self.hyper.read}).values
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As torch's, but slots keep their dtype, and the state of another rule or other axes is refused."""
         final: dict[str, Any] = {}
+
+        def pairs(given: dict[str, Any]) -> Iterator[tuple[Any, Tensor]]:
+            lists = ([p for g in x["param_groups"] for p in g["params"]] for x in (given, vars(self)))
+            return zip(*lists, strict=False)  # torch refuses groups of other sizes
 
         def check(_: torch.optim.Optimizer, given: dict[str, Any]) -> None:
             for group in given["param_groups"]:
@@ -123,13 +140,14 @@ class Optimizer(torch.optim.Optimizer):
                             f"torch: the state_dict must come from {name}={self.defaults[name]!r};"
                             f" got {group.get(name)!r}: make the optimizer with the same hyper"
                         )
+                self._values(group)
+            for key, p in pairs(given):
+                self._check_state(p, given["state"].get(key, {}))
             final.update(given)
 
         def restore(_: torch.optim.Optimizer) -> None:
             # torch has cast every tensor to its parameter's dtype: float32 slots of bfloat16 parameters are lost.
-            saved = chain.from_iterable(group["params"] for group in final["param_groups"])
-            here = chain.from_iterable(group["params"] for group in self.param_groups)
-            for key, p in zip(saved, here, strict=True):
+            for key, p in pairs(final):
                 for name, value in final["state"].get(key, {}).items():
                     if isinstance(value, Tensor):
                         self.state[p][name] = value.to(device=p.device, copy=True)
@@ -145,3 +163,16 @@ class Optimizer(torch.optim.Optimizer):
         finally:
             for hook in hooks:
                 hook.remove()
+
+    def _check_state(self, p: Tensor, state: Mapping[str, Any]) -> None:
+        """The state of a parameter that has taken a step must be such as this rule makes for it."""
+        inits = self._slots()
+        if state and state.keys() != {"step", *inits}:
+            wanted = ", ".join(["step", *inits])
+            raise RefoptError(f"torch: a parameter's state must hold {wanted}; got {', '.join(state)}: save it anew")
+        for name, x in state.items():
+            if isinstance(inits.get(name), str) and (x.shape, x.dtype) != (p.shape, working_dtype(p)):
+                raise RefoptError(
+                    f"torch: {name} must be {working_dtype(p)} of shape {tuple(p.shape)}, as its parameter needs;"
+                    f" got {x.dtype} of shape {tuple(x.shape)}: load what was saved for this model"
+                )

@@ -10,12 +10,11 @@ from torch import Tensor
 from refopt_torch._shared import DECAY, Axes, Port, decay_after_, decay_before_, decayed_gradient, element_slots
 
 
-def sgd_(
-    w: list[Tensor], g: list[Tensor], slots: dict[str, Any], *, t: int, axes: Axes, lr: float, wd: float = 0.0
-) -> None:
-    g = decayed_gradient(axes, g, w, wd)
+def sgd_(w: list[Tensor], g: list[Tensor], slots: dict[str, Any], *, t: int, axes: Axes, lr: float, wd: float) -> None:
+    # All steps before any write: the gradients of w0*w1 are the parameters themselves.
+    steps = torch._foreach_mul(decayed_gradient(axes, g, w, wd), lr)
     decay_before_(axes, w, lr=lr, wd=wd)
-    torch._foreach_add_(w, g, alpha=-lr)
+    torch._foreach_sub_(w, steps)
     decay_after_(axes, w, lr=lr, wd=wd)
 
 

@@ -54,8 +54,8 @@ def refused(dtype: str) -> str | None:
 
 def working_dtype(tensor: Tensor) -> torch.dtype:
     """The dtype of arithmetic and slots for a parameter; Unsupported if there is none, or if it is not dense."""
-    if reason := refused(str(tensor.dtype).removeprefix("torch.")):
-        raise Unsupported(reason)
+    if tensor.dtype not in WORKING:
+        raise Unsupported(str(refused(str(tensor.dtype).removeprefix("torch."))))
     if tensor.layout is not torch.strided:
         raise Unsupported(f"torch: tensors must be dense; got {tensor.layout}: call .to_dense() on it")
     return WORKING[tensor.dtype]
@@ -69,7 +69,6 @@ def initial_slot(param: Tensor, init: str) -> Tensor:
     return torch.zeros_like(param, dtype=dtype)
 
 
-@torch.no_grad()
 def step_(
     rule: str,
     axes: Axes,
@@ -80,6 +79,14 @@ def step_(
     slots: dict[str, Any],
 ) -> None:
     """Step number t, in place: the tensors in params and slots, and the floats in slots. Gradients are only read."""
+    check_step(rule, axes, params, grads, slots)
+    run_step_(rule, axes, values, t, params, grads, slots)
+
+
+def check_step(
+    rule: str, axes: Axes, params: Sequence[Tensor], grads: Sequence[Tensor] | None, slots: Mapping[str, Any]
+) -> None:
+    """Raise RefoptError for what `run_step_` cannot take: nothing has been written by then."""
     port = get_port(rule, axes)
     work = [working_dtype(p) for p in params]
     if port.reads_gradient != (grads is not None):
@@ -87,24 +94,36 @@ def step_(
         raise RefoptError(f"torch: {rule} {wanted}")
     if grads is not None:
         _check_like("gradient", grads, params, [p.dtype for p in params])
-    tensors = [name for name, init in port.slots(axes).items() if isinstance(init, str)]
-    for name in tensors:
+    for name in port.tensors(axes):
         _check_like(f"slot {name}", slots[name], params, work)
 
+
+@torch.no_grad()
+def run_step_(
+    rule: str,
+    axes: Axes,
+    values: Mapping[str, float],
+    t: int,
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor] | None,
+    slots: dict[str, Any],
+) -> None:
+    """The step itself, on what `check_step` has passed."""
+    port = get_port(rule, axes)
+    tensors = port.tensors(axes)
+    numbers = {name: value for name, value in slots.items() if name not in tensors}
     groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
     for i, p in enumerate(params):
         groups.setdefault((p.device, p.dtype), []).append(i)
-    numbers = {name: slots[name] for name in port.slots(axes) if name not in tensors}
-    for indices in groups.values():
-        narrow = [params[i] for i in indices]
-        dtype = work[indices[0]]
-        w = [p.detach().to(dtype) for p in narrow]  # the tensor itself where its dtype is wide enough
+    for (_, narrow), indices in groups.items():
+        mine, dtype = [params[i] for i in indices], WORKING[narrow]
+        w = [p.detach().to(dtype) for p in mine]  # the tensor itself where its dtype is wide enough
         g = [grads[i].detach().to(dtype) for i in indices] if grads is not None else None
-        mine = {name: [slots[name][i] for i in indices] for name in tensors} | numbers
-        port.update(w, g, mine, t=t, axes=axes, **values)
-        slots |= {name: mine[name] for name in numbers}  # every group starts from the same number and makes the same
-        if port.reads_gradient and dtype != narrow[0].dtype:
-            torch._foreach_copy_(narrow, w)
+        state = {name: [slots[name][i] for i in indices] for name in tensors} | numbers
+        port.update(w, g, state, t=t, axes=axes, **values)
+        slots |= {name: state[name] for name in numbers}  # every group starts from the same number and makes the same
+        if port.reads_gradient and dtype != narrow:
+            torch._foreach_copy_(mine, w)
 
 
 def _check_like(what: str, tensors: Sequence[Tensor], params: Sequence[Tensor], dtypes: Sequence[torch.dtype]) -> None:

@@ -25,23 +25,23 @@ _SLOT_OF_HALF = "a few roundings in float32, the dtype of such slots"
 _STEP = "a dozen roundings; what mu*u + g leaves of a cancellation moves a parameter near zero by no less"
 _SUM = "a few roundings; what g + wd*w leaves of a cancellation is all there is in a slot near zero"
 _DRIFT = "each step adds its roundings, and passes on those before it"
-_AVERAGE = "a few roundings, and one more where the start is divided out"
+_AVERAGE = "a function of the slots that the backend has: a rounding or two, however far these have drifted"
 _NUMBER = "one float64 operation a step, on the host: there is one way to compute it"
 
 _TABLE: tuple[tuple[str, str, dict[str, float], str], ...] = (
     # quantity, mode, ULPs by dtype, reason                                          largest seen
     ("parameter", ONE_STEP, {"float16": 0.51, "bfloat16": 0.51}, _HALF),           # 0.50, 0.50
-    ("parameter", ONE_STEP, {"float32": 32, "float64": 32}, _STEP),                # 16, 16
-    ("parameter", CHAIN, {"float32": 64, "float64": 64}, _DRIFT),                  # 34, 29
-    ("parameter", LONG_CHAIN, {"float32": 64, "float64": 80}, _DRIFT),             # 19, 37
-    ("slot", ONE_STEP, {"float16": 8, "bfloat16": 8}, _SLOT_OF_HALF),              # 3.2, 3.5
-    ("slot", ONE_STEP, {"float32": 48, "float64": 16}, _SUM),                      # 26, 8
-    ("slot", CHAIN, {"float32": 48, "float64": 16}, _DRIFT),                       # 21, 8
-    ("slot", LONG_CHAIN, {"float32": 64, "float64": 80}, _DRIFT),                  # 22, 34
+    ("parameter", ONE_STEP, {"float32": 54, "float64": 32}, _STEP),                # 27, 16
+    ("parameter", CHAIN, {"float32": 68, "float64": 48}, _DRIFT),                  # 34, 24
+    ("parameter", LONG_CHAIN, {"float32": 50, "float64": 42}, _DRIFT),             # 25, 21
+    ("slot", ONE_STEP, {"float16": 5, "bfloat16": 5}, _SLOT_OF_HALF),              # 2.0, 2.3
+    ("slot", ONE_STEP, {"float32": 8, "float64": 20}, _SUM),                       # 3.3, 10
+    ("slot", CHAIN, {"float32": 26, "float64": 20}, _DRIFT),                       # 13, 10
+    ("slot", LONG_CHAIN, {"float32": 52, "float64": 28}, _DRIFT),                  # 26, 14
     ("average", ONE_STEP, {"float16": 0.51, "bfloat16": 0.51}, _HALF),             # 0.50, 0.50
-    ("average", ONE_STEP, {"float32": 9, "float64": 6}, _AVERAGE),                 # 4.4, 3
-    ("average", CHAIN, {"float32": 18, "float64": 16}, _DRIFT),                    # 8.5, 8
-    ("average", LONG_CHAIN, {"float32": 6, "float64": 6}, _DRIFT),                 # 3.0, 3
+    ("average", ONE_STEP, {"float32": 3, "float64": 2}, _AVERAGE),                 # 1.4, 1
+    ("average", CHAIN, {"float32": 3, "float64": 2}, _AVERAGE),                    # 1.5, 1
+    ("average", LONG_CHAIN, {"float32": 3, "float64": 2}, _AVERAGE),               # 1.5, 1
     ("number", ONE_STEP, {"float16": 0, "bfloat16": 0}, _NUMBER),                  # 0
     ("number", ONE_STEP, {"float32": 0, "float64": 0}, _NUMBER),                   # 0
     ("number", CHAIN, {"float32": 0, "float64": 0}, _NUMBER),                      # 0

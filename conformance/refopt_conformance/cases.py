@@ -19,22 +19,10 @@ from refopt_conformance.inputs import SHAPES, TREE
 DTYPES = ("float32", "float64")
 HALF_DTYPES = ("float16", "bfloat16")
 
-# A hyper-parameter's values at steps 1, 2, 3, ..., over and over; one that is not named here keeps its default.
-# Decimal and dyadic ones; a learning rate that rises and falls; betas and momentum that change; weight decay that is
-# off once; an epsilon and a trust coefficient that are felt. 0.999 shows whether 1 - beta2 was computed in float32.
-NUMBERS: dict[str, tuple[float, ...]] = {
-    "lr": (0.1, 0.25, 0.03, 0.5, 0.125, 0.01, 0.2),
-    "mu": (0.9, 0.9, 0.9, 0.875, 0.875, 0.9),
-    "beta1": (0.9, 0.9, 0.9, 0.875, 0.875, 0.9),
-    "beta2": (0.999, 0.999, 0.999, 1 - 2**-6, 1 - 2**-6, 0.99),
-    "eps": (1e-2, 2**-6, 1e-2),
-    "eps_root": (1e-3, 2**-10, 1e-3),
-    "wd": (0.05, 0.1, 0.0, 0.0625, 0.05),
-    "tc": (0.5, 0.02, 0.1),
-    "dampening": (0.3, 0.25, 0.3),
-    "power": (2 / 3, 0.75),
-    "inv_gamma": (1.0, 4.0, 2.5),
-}
+# The learning rate at steps 1, 2, 3, ..., over and over: it rises and falls, and is decimal or dyadic. The other
+# hyper-parameters go round their declared probes, which are dyadic and show conventions, and their dialect's default,
+# which is decimal more often than not (0.999 shows whether 1 - beta2 was computed in float32).
+RATES = (0.1, 0.25, 0.03, 0.5, 0.125, 0.01, 0.2)
 
 
 @dataclass(frozen=True, eq=False)  # a case is itself: hashed by identity
@@ -48,8 +36,13 @@ class Case:
 
     def hyper(self, t: int) -> Hyper:
         """The conventions with the numbers of step t."""
-        read = [name for name in self.conventions.read if name in NUMBERS]
-        return self.conventions.replace(**{name: NUMBERS[name][(t - 1) % len(NUMBERS[name])] for name in read})
+        rounds = {name: self.values(name) for name in self.conventions.read}
+        return self.conventions.replace(**{name: values[(t - 1) % len(values)] for name, values in rounds.items()})
+
+    def values(self, name: str) -> tuple[float, ...]:
+        """What a hyper-parameter goes round."""
+        declared = self.conventions.rule.hyper_parameter(name).probes
+        return RATES if name == "lr" else tuple(dict.fromkeys((*declared, self.conventions.values[name])))
 
     def __str__(self) -> str:
         return f"{self.name}/{self.dtype}"

@@ -92,8 +92,9 @@ def find_device(name: str, device: str, here: tuple[str, ...]) -> str:
     """The device of that name, or the first of that family: `gpu` and `cuda` are the first GPU."""
     if device in here:
         return device
-    families = FAMILIES.get(device, (device,))
+    family, _, number = device.partition(":")
     for found in here:
-        if found.partition(":")[0] in families:
+        kind, _, index = found.partition(":")
+        if kind in FAMILIES.get(family, (family,)) and number in ("", index):
             return found
-    raise Unsupported(f"{name}: no {device} here; devices are {', '.join(here)}")
+    raise Unsupported(f"{name}: no device {device!r} here; choose from {', '.join(here)}, or leave it out")

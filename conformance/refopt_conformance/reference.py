@@ -26,7 +26,7 @@ LAST_STATE = 12  # steps after this one start from the state before it: any stat
 
 @dataclass(frozen=True)
 class State:
-    """Parameters and slots, and what to evaluate with if the rule says so."""
+    """Parameters and slots; of a backend also what to evaluate with, if the rule says so."""
 
     params: list[np.ndarray]
     slots: dict[str, Any]
@@ -65,9 +65,13 @@ def take(case: Case, t: int, before: State, arrays: list[np.ndarray]) -> Step:
     params, slots = REFERENCE.update(
         hyper, t, wide.of(given.params), grads and wide.of(grads), wide.slots(given.slots, wide.of), in_place=False
     )
-    average = REFERENCE.average(hyper, t, params, slots) if hyper.program.evaluate else None
-    after = State(wide.leaves(params), wide.slots(slots, wide.leaves), average and wide.leaves(average))
-    return Step(t, hyper, given, grads, after)
+    return Step(t, hyper, given, grads, State(wide.leaves(params), wide.slots(slots, wide.leaves)))
+
+
+def average(hyper: Hyper, t: int, state: State) -> list[np.ndarray]:
+    """What to evaluate with after step t, in float64, from any state."""
+    wide = _Wide([w.shape for w in state.params], joined=False)
+    return REFERENCE.average(hyper, t, wide.of(state.params), wide.slots(state.slots, wide.of))
 
 
 @dataclass(frozen=True)

@@ -131,5 +131,18 @@ def address(array: np.ndarray) -> int:
     return array.__array_interface__["data"][0]
 
 
+def overlap(ours: np.ndarray, theirs: np.ndarray, sizes: np.ndarray) -> bool:
+    """Whether any of our arrays shares memory with any of theirs, which share none among themselves.
+
+    Both lists are contiguous arrays of these sizes in bytes, at these addresses.
+    """
+    some = sizes > 0
+    ours, theirs, sizes = ours[some], theirs[some], sizes[some]
+    order = np.argsort(theirs)
+    begins, ends = theirs[order], (theirs + sizes)[order]
+    nearest = np.searchsorted(ends, ours, side="right")  # the first of theirs that ends behind our beginning
+    return bool((np.append(begins, np.iinfo(np.int64).max)[nearest] < ours + sizes).any())
+
+
 def addresses(arrays: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([address(array) for array in arrays], np.int64)

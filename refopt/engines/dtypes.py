@@ -5,8 +5,6 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 
-from refopt.spec.errors import Unsupported
-
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 PARAMETER_DTYPES = {np.dtype(d).name: np.dtype(d) for d in (np.float64, np.float32, np.float16, BFLOAT16)}
 HALF = frozenset({"float16", "bfloat16"})
@@ -27,8 +25,3 @@ def refuse_dtype(dtype: str) -> str | None:
     return (
         f"parameters must be one of {allowed}; got {dtype}; convert them with .astype(np.float32) or another of these"
     )
-
-
-def check_dtype(dtype: np.dtype) -> None:
-    if reason := refuse_dtype(dtype.name):
-        raise Unsupported(reason)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from refopt.spec.errors import Unsupported
+from refopt.spec.functions import LANES
 
 
 def cache_folder() -> Path:
@@ -26,8 +27,8 @@ def cache_folder() -> Path:
 @cache
 def load_module(name: str, source: str) -> ModuleType:
     """Import `source` from a file of its own. Numba's cache is keyed on the file: an unchanged one is not rewritten."""
-    runtime = Path(__file__).with_name("numba_runtime.py").read_bytes()
-    digest = hashlib.sha256(source.encode() + runtime).hexdigest()[:16]
+    runtime = Path(__file__).with_name("numba_runtime.py").read_text(encoding="utf-8")
+    digest = hashlib.sha256(f"{source}{runtime}{LANES}".encode()).hexdigest()[:16]  # all that is compiled into it
     path = cache_folder() / f"{name}_{digest}.py"
     if not path.exists():
         _write(path, source)

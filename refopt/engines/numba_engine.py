@@ -15,7 +15,7 @@ import numba
 import numpy as np
 
 from refopt.clocks.plan import Plan, plan, tests
-from refopt.engines.arena import Layout, addresses, layout
+from refopt.engines.arena import Layout, addresses, layout, overlap
 from refopt.engines.dtypes import compute_dtype
 from refopt.engines.kernel_cache import load_module
 from refopt.engines.numba_source import module_source
@@ -98,7 +98,7 @@ class Group:
         direct = (
             self.dtype == self.compute
             and (in_place or not writes)
-            and all(w.flags.c_contiguous and w.flags.aligned for w in mine)
+            and all(w.flags.carray if writes else w.flags.c_contiguous and w.flags.aligned for w in mine)
         )
         if direct:
             arena, where = None, self.where(mine)
@@ -108,7 +108,7 @@ class Group:
         table = {"w": where, **self.slot_addresses}
         held = None  # keeps what the addresses point to alive
         if grads is not None and program.reads_gradient:
-            held, table["g"] = self.gradients([grads[i] for i in self.indices])
+            held, table["g"] = self.gradients([grads[i] for i in self.indices], where)
         launch(planned, step, self.layout, np.stack([table[name] for name in program.arrays]), self.compute)
         del held
         if arena is None or not writes:
@@ -126,13 +126,15 @@ class Group:
             self.known = (arrays, addresses(arrays))
         return self.known[1]
 
-    def gradients(self, grads: list[np.ndarray]) -> tuple[Any, np.ndarray]:
+    def gradients(self, grads: list[np.ndarray], params: np.ndarray) -> tuple[Any, np.ndarray]:
+        """Gradients to read, and where; copied where that is cheaper, or where they lie in what is about to change."""
         total = int(self.layout.offsets[-1])
-        direct = total > SMALL * len(grads) and all(
+        if total > SMALL * len(grads) and all(
             g.dtype == self.compute and g.flags.c_contiguous and g.flags.aligned for g in grads
-        )
-        if direct:
-            return grads, addresses(grads)
+        ):
+            found = addresses(grads)
+            if not overlap(found, params, self.layout.sizes * self.compute.itemsize):
+                return grads, found
         arena = self.layout.gather(grads, self.compute)
         return arena, self.layout.addresses(arena)
 
@@ -141,6 +143,10 @@ class ArenaSlots(dict[str, Any]):
     """Slots whose arrays are views of arenas, one per parameter dtype."""
 
     groups: list[Group]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and pickled as plain slots, since a group holds addresses; the next step makes arenas of them."""
+        return dict, (dict(self),)
 
     @classmethod
     def of(cls, slots: Slots, program: Program, params: Sequence[np.ndarray]) -> ArenaSlots:

@@ -10,7 +10,6 @@ update. So one call serves one large tensor and thousands of small ones alike, a
 from __future__ import annotations
 
 import ast
-import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -197,8 +196,3 @@ def _code(value: ast.expr) -> str:
 
 def _indent(depth: int, lines: Iterable[str]) -> list[str]:
     return [" " * 4 * depth + line for line in lines]
-
-
-def outcomes(program: Program) -> Iterable[tuple[bool, ...]]:
-    """Every outcome of the program's tests on the step."""
-    return itertools.product((True, False), repeat=len(tests(program)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from refopt.engines.dtypes import PARAMETER_DTYPES, compute_dtype, refuse_dtype
+from refopt.engines.dtypes import compute_dtype, refuse_dtype
 from refopt.spec.backend import Slots
 from refopt.spec.errors import Unsupported
 from refopt.spec.functions import Scalar
@@ -49,6 +49,9 @@ class NumpyEngine:
                 f"convert it with array.astype(array.dtype.newbyteorder('='))"
             )
         return np.asarray(array)
+
+    def beside(self, array: Any, other: np.ndarray) -> np.ndarray:
+        return self.adopt(array)
 
     def to_numpy(self, array: np.ndarray) -> np.ndarray:
         return array
@@ -136,5 +139,3 @@ def run(
 
 
 BACKEND = NumpyEngine()
-
-__all__ = ["BACKEND", "PARAMETER_DTYPES", "NumpyEngine", "run"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from refopt.clocks import Clock
 from refopt.explaining.facts import convention
-from refopt.explaining.layout import WIDTH, pad, width
+from refopt.explaining.layout import WIDTH
 from refopt.spec.hyper import Hyper
 
 if TYPE_CHECKING:
@@ -86,36 +87,31 @@ class Explanation:
             place += "\nValues per step and per tensor are float64, rounded to float32 where they meet an element"
         return f"{rule.title}, {convention(self.hyper)}\n{place}\n{', '.join(numbers)}"
 
-    def text(self) -> str:
-        """Plain text: every line in symbols, with its numbers, and its value."""
-        blocks = [self.heading]
-        for step in self.steps:
-            rows = [""]
-            for line in step.lines:
-                first, *rest = line.stages
-                start = f"  {line.symbol} "
-                remark = f"{line.clock}, {line.origin}" if line.origin else str(line.clock)
-                rows.append(f"{pad(start + first, WIDTH - 40)}  {remark}")
-                rows += [" " * width(start) + stage for stage in rest]
-            blocks.append(step.heading + "\n".join(rows))
-        return "\n\n".join(blocks) + "\n"
+    def __str__(self) -> str:
+        """Plain text: every line in symbols, with its numbers, its value and its clock."""
+        from rich.console import Console  # here: most callers need no terminal
+
+        console = Console(file=io.StringIO(), width=WIDTH, no_color=True, highlight=False)
+        console.print(self.render())
+        return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())  # type: ignore[attr-defined]
 
     def render(self) -> Group:
         """A table per step for a rich console."""
-        from rich.console import Group  # here: most callers need no terminal
+        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        tables = []
+        parts: list[Text | Table] = [Text(self.heading)]
         for step in self.steps:
-            table = Table("line", "clock", "written by", title=Text(step.heading, "bold"), title_justify="left")
+            table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 1, 0, 0))
+            table.add_column(no_wrap=True)
             for line in step.lines:
-                start = Text(f"{line.symbol} ")
-                stages = Text("\n" + " " * width(start.plain)).join(map(Text, line.stages))
+                stages = Text("\n").join(map(Text, line.stages))
                 stages.stylize("bold", len(stages) - len(line.shown))
-                table.add_row(start + stages, Text(str(line.clock), STYLES[line.clock]), Text(line.origin, "dim"))
-            tables.append(table)
-        return Group(Text(self.heading), *tables)
+                clock, origin = Text(f" {line.clock}", STYLES[line.clock]), Text(f" {line.origin}", "dim")
+                table.add_row(line.symbol, stages, clock, origin)
+            parts += [Text(f"\n{step.heading}", "bold"), table]
+        return Group(*parts)
 
     def json(self) -> str:
         """For programs. A value that is not finite, which JSON cannot write, is "nan", "inf" or "-inf"."""

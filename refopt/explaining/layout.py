@@ -17,15 +17,24 @@ def pad(text: str, columns: int) -> str:
     return text + " " * (columns - width(text))
 
 
-def table(rows: Iterable[Sequence[str]], indent: int = 2) -> list[str]:
+def paragraphs(text: str, columns: int, indent: str = "", hanging: str = "") -> list[str]:
+    """The lines of a text, each paragraph filled anew."""
+    filled = (
+        textwrap.wrap(part, columns, initial_indent=indent, subsequent_indent=indent + hanging, break_long_words=False)
+        for part in text.split("\n\n")
+    )
+    return "\n\n".join("\n".join(lines) for lines in filled).split("\n")
+
+
+def table(rows: Iterable[Sequence[str]], columns: int, indent: int = 2) -> list[str]:
     """Rows with their columns aligned, two spaces between; a last column that is too long is wrapped."""
     rows = [list(row) for row in rows]
     widths = [max(width(row[n]) for row in rows) for n in range(len(rows[0]) - 1)] if rows else []
     start = indent + sum(widths) + 2 * len(widths)
     lines = []
     for *first, last in rows:
-        left = " " * indent + "".join(pad(cell, columns + 2) for cell, columns in zip(first, widths, strict=True))
-        wrapped = textwrap.wrap(last, max(WIDTH - start, 40), break_long_words=False) or [""]
+        left = " " * indent + "".join(pad(cell, widest + 2) for cell, widest in zip(first, widths, strict=True))
+        wrapped = textwrap.wrap(last, max(columns - start, 40), break_long_words=False) or [""]
         lines += [(left + wrapped[0]).rstrip(), *(" " * start + line for line in wrapped[1:])]
     return lines
 

@@ -10,7 +10,7 @@ from typing import Any
 from refopt.clocks import clocks
 from refopt.explaining.equations import aligned, sides
 from refopt.explaining.facts import equations, facts, programs
-from refopt.explaining.layout import initial, number, pad, table, width
+from refopt.explaining.layout import WIDTH, initial, number, pad, paragraphs, table, width
 from refopt.explaining.markdown import page
 from refopt.explaining.notation import LATEX, UNICODE
 from refopt.explaining.symbols import NormOf
@@ -20,37 +20,55 @@ from refopt.spec.errors import unknown
 from refopt.spec.hyper import Hyper
 
 
-def show(rule: str | Rule, *, dialect: str | None = None, format: str = "text", **options: Any) -> str:
+def show(
+    rule: str | Rule, *, dialect: str | None = None, format: str = "text", columns: int = WIDTH, **options: Any
+) -> str:
     """A rule under these axes: as "text", its equations in "latex", everything in "json", or a "markdown" page.
 
-    `options` are hyper-parameters and axis choices, as `rule.hyper` takes them.
+    `options` are hyper-parameters and axis choices, as `rule.hyper` takes them. The text is for a terminal of so many
+    `columns`; source and equations are never broken.
     """
     if format not in FORMATS:
         raise unknown("refopt", "format", format, FORMATS)
-    return FORMATS[format](get_rule(rule).hyper(dialect=dialect, **options))
+    hyper = get_rule(rule).hyper(dialect=dialect, **options)
+    return text(hyper, columns) if format == "text" else FORMATS[format](hyper)
 
 
-def text(hyper: Hyper) -> str:
+def text(hyper: Hyper, columns: int = WIDTH) -> str:
     """For a terminal."""
     known = facts(hyper)
     sections = {
-        "": [f"{known['title']}, {known['convention']}", *(["", known["about"]] if known["about"] else [])],
+        "": paragraphs("\n\n".join([f"{known['title']}, {known['convention']}", known["about"]]).strip(), columns),
         "References": [
-            f"  {line}" for r in known["references"] for line in (f"{r['work']}: {r['where']}", f"    {r['url']}")
+            line
+            for r in known["references"]
+            for line in (*paragraphs(f"{r['work']}: {r['where']}", columns, "  ", "    "), f"      {r['url']}")
         ],
         "Source, and how often each line is computed": indent(source(hyper), "  ").splitlines(),
         "Equations" + _remark(hyper): _equations(hyper),
         "Hyper-parameters": table(
-            [p["name"], p["symbol"], number(p["value"]), p["interval"], p["meaning"]]
-            for p in known["hyper_parameters"]
-            if p["read"]
+            (
+                [p["name"], p["symbol"], number(p["value"]), p["interval"], p["meaning"]]
+                for p in known["hyper_parameters"]
+                if p["read"]
+            ),
+            columns,
         ),
         "State": table(
-            [s["name"], s["symbol"], f"one number per {s['clock']}", f"starts as {initial(s['initial'])}", s["meaning"]]
-            for s in known["slots"]
+            (
+                [
+                    s["name"],
+                    s["symbol"],
+                    f"one number per {s['clock']}",
+                    f"starts as {initial(s['initial'])}",
+                    s["meaning"],
+                ]
+                for s in known["slots"]
+            ),
+            columns,
         ),
-        "Dialects": table([d["name"], d["describes"]] for d in known["dialects"]),
-        "Axes (* is what is shown here)": [line for axis in known["axes"] for line in _axis(axis)],
+        "Dialects": table(([d["name"], d["describes"]] for d in known["dialects"]), columns),
+        "Axes (* is what is shown here)": [line for axis in known["axes"] for line in _axis(axis, columns)],
     }
     blocks = ["\n".join([heading, *lines] if heading else lines) for heading, lines in sections.items() if lines]
     return "\n\n".join(blocks) + "\n"
@@ -80,13 +98,13 @@ def _equations(hyper: Hyper) -> list[str]:
     return [f"  {pad(left, widest)} = {right}" for left, right in pairs]
 
 
-def _axis(axis: dict[str, Any]) -> list[str]:
+def _axis(axis: dict[str, Any], columns: int) -> list[str]:
     rows = []
     for choice in axis["choices"]:
         mark = "*" if choice["name"] == axis["chosen"] else " "
         source = f" ({choice['source']})" if choice["source"] else ""
         rows.append([f"{mark} {choice['name']}", choice["meaning"] + source])
-    return [f"  {axis['name']}: {axis['meaning']}", *table(rows, indent=4)]
+    return [f"  {axis['name']}: {axis['meaning']}", *table(rows, columns, indent=4)]
 
 
 def latex(hyper: Hyper) -> str:

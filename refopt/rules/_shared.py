@@ -2,7 +2,8 @@
 
 from collections.abc import Collection
 
-from refopt.spec.declare import Axis, Choice, Edit, HyperParameter, after, before, line, within
+from refopt.spec.declare import Axis, Choice, HyperParameter
+from refopt.spec.edits import Edit, after, before, line, within
 
 WD = HyperParameter("wd", "λ", 0.0, "[0, inf)", "weight decay", ("weight_decay",), (0.0, 0.125, 0.0625))
 

@@ -6,19 +6,8 @@ the convention does: it divides eps by the correction, so that early steps see a
 """
 
 from refopt.rules._shared import WD, decay_axis, lr_of
-from refopt.spec.declare import (
-    Axis,
-    Choice,
-    Dialect,
-    HyperParameter,
-    Reference,
-    Rule,
-    Slot,
-    after,
-    before,
-    line,
-    within,
-)  # fmt: skip
+from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
+from refopt.spec.edits import after, before, line, within
 from refopt.spec.functions import sqrt
 
 

@@ -1,7 +1,8 @@
 """The exponential moving average of parameters. It changes no parameter: it says what to evaluate with."""
 
 from refopt.rules._shared import mu_of
-from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot, before, line
+from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
+from refopt.spec.edits import before, line
 
 
 def ema(w, m, *, t, mu):

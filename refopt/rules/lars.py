@@ -1,20 +1,8 @@
 """LARS: layer-wise adaptive rate scaling. The learning rate of each tensor follows |w| / |g|."""
 
 from refopt.rules._shared import WD, first_step_axis, lr_of, mu_of, nesterov_axis
-from refopt.spec.declare import (
-    Axis,
-    Choice,
-    Dialect,
-    HyperParameter,
-    Reference,
-    Rule,
-    Slot,
-    after,
-    before,
-    drop,
-    line,
-    within,
-)  # fmt: skip
+from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
+from refopt.spec.edits import after, before, drop, line, within
 from refopt.spec.functions import norm
 
 

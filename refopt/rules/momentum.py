@@ -1,7 +1,8 @@
 """Gradient descent with momentum: heavy ball and Nesterov's accelerated gradient."""
 
 from refopt.rules._shared import WD, decay_axis, first_step_axis, lr_of, mu_of, nesterov_axis
-from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot, before, line
+from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
+from refopt.spec.edits import before, line
 
 
 def momentum(w, g, u, *, t, lr, mu):

@@ -1,7 +1,8 @@
 """Stochastic gradient descent."""
 
 from refopt.rules._shared import WD, decay_axis, lr_of
-from refopt.spec.declare import Dialect, Reference, Rule, before
+from refopt.spec.declare import Dialect, Reference, Rule
+from refopt.spec.edits import before
 
 
 def sgd(w, g, *, t, lr):

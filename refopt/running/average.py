@@ -46,7 +46,8 @@ class ExponentialMovingAverage(Optimizer):
         leaves, arrays = self._leaves, self._arrays
         if params is not None:
             leaves = replace(leaves, arrays=flatten_like(params, leaves, "params"))
-            arrays = [self.backend.adopt(array, self.device) for array in leaves.arrays]
+            beside = [self.backend.beside(new, old) for new, old in zip(leaves.arrays, arrays, strict=True)]
+            arrays = [self.backend.adopt(array, self.device) for array in beside]
         elif not self.backend.in_place:
             raise RefoptError(
                 f"{self.backend.name} arrays do not change in place; pass the new parameters: ema(params)"
@@ -73,6 +74,7 @@ class ExponentialMovingAverage(Optimizer):
         def with_averages(*args: Any, **kwargs: Any) -> Result:
             check_writable(self._leaves)
             arrays = self._arrays
+            self._check_not_moved()
             averages = self.backend.average(self.hyper, self.step, arrays, self._slots)
             # A second set is memory of the parameters' kind, wherever they live, to keep them in meanwhile.
             saved = self.backend.average(self.hyper, self.step, arrays, self._slots)
@@ -84,3 +86,13 @@ class ExponentialMovingAverage(Optimizer):
                 self.backend.assign(arrays, saved)
 
         return with_averages
+
+    def _check_not_moved(self) -> None:
+        """What is written to the arrays on `device=` must be seen in those that were given."""
+        away = self.device not in (None, self.backend.devices()[0])
+        for name, given_array, array in zip(self._leaves.names, self._leaves.arrays, self._arrays, strict=True):
+            if array is not given_array and (away or self.backend.owns(given_array)):
+                raise RefoptError(
+                    f"{name} was moved to device {self.device!r}, so f would not see the averages; "
+                    f"call f with ema.refs_and_values()[1] instead"
+                )

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import optree
+from numpy.lib.array_utils import byte_bounds
 
-from refopt.selection import select
 from refopt.spec.backend import Backend
-from refopt.spec.errors import RefoptError, Unsupported
+from refopt.spec.errors import RefoptError, Unsupported, shown
 from refopt.spec.hyper import Hyper
+
+EFFORT = 10_000  # candidates that NumPy tries before it takes interleaved arrays for overlapping ones
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ def flatten(tree: Any, what: str = "params") -> Leaves:
     if isinstance(tree, Iterator):
         tree = list(tree)
     paths, arrays, spec = optree.tree_flatten_with_path(tree)
-    names = tuple(what + "".join(f"[{part!r}]" for part in path) for path in paths)
+    names = tuple(what + _subscripts(path) for path in paths)
     for name, array in zip(names, arrays, strict=True):
         if not (hasattr(array, "shape") and hasattr(array, "dtype")):
             raise RefoptError(
@@ -41,6 +45,20 @@ def flatten(tree: Any, what: str = "params") -> Leaves:
                 f"pass NumPy, JAX or torch arrays, e.g. np.asarray(...)"
             )
     return Leaves(arrays, names, spec)
+
+
+def _subscripts(path: Sequence[Any]) -> str:
+    return "".join(f"[{part!r}]" for part in path)
+
+
+def _odd_place(params: Leaves, spec: Any, what: str) -> str:
+    """Where a tree first differs from that of the parameters, if it has other places: `, which lacks grads['b']`."""
+    ours, theirs = ([_subscripts(path) for path in s.paths()] for s in (params.spec, spec))
+    for verb, has, lacks in (("lacks", ours, set(theirs)), ("has", theirs, set(ours))):
+        for place in has:
+            if place not in lacks:
+                return f", which {verb} {what}{place}"
+    return ""
 
 
 def dtype_name(array: Any) -> str:
@@ -54,7 +72,10 @@ def flatten_like(tree: Any, params: Leaves, what: str = "grads") -> list[Any]:
         tree = list(tree)
     arrays, spec = optree.tree_flatten(tree)
     if spec != params.spec:
-        raise RefoptError(f"{what} must have the tree of params, {params.spec}; got {spec}; give one array for each")
+        theirs = f"{shown(spec)}{_odd_place(params, spec, what)}"
+        raise RefoptError(
+            f"{what} must have the tree of params, {shown(params.spec)}; got {theirs}; give one array for each"
+        )
     for name, w, g in zip(params.names, params.arrays, arrays, strict=True):
         if type(g) is type(w) and g.shape == w.shape and g.dtype is w.dtype:
             continue
@@ -73,11 +94,6 @@ def flatten_like(tree: Any, params: Leaves, what: str = "grads") -> list[Any]:
     return arrays
 
 
-def choose(backend: str | None, arrays: Sequence[Any]) -> Backend:
-    """The selected backend (see refopt.selection.select)."""
-    return select(backend, arrays).backend
-
-
 def adopt(backend: Backend, hyper: Hyper, leaves: Leaves, device: str | None = None) -> list[Any]:
     """The parameters as arrays of the backend, after it said that it supports them."""
     for name, array in zip(leaves.names, leaves.arrays, strict=True):
@@ -88,28 +104,51 @@ def adopt(backend: Backend, hyper: Hyper, leaves: Leaves, device: str | None = N
 
 def check_writable(leaves: Leaves) -> None:
     """Refuse what cannot be updated in place: read-only arrays, and memory that would be updated twice."""
-    seen: dict[int, str] = {}
-    for name, array in zip(leaves.names, leaves.arrays, strict=True):
+    places = []
+    for i, (name, array) in enumerate(zip(leaves.names, leaves.arrays, strict=True)):
         if isinstance(array, np.generic) or (isinstance(array, np.ndarray) and not array.flags.writeable):
             raise RefoptError(f"{name} is read-only and would be updated in place; pass a copy, e.g. np.array(x)")
-        if 0 in array.shape:  # nothing to write, and no address of its own
+        if 0 in array.shape:  # nothing to write
             continue
-        if any(size > 1 and stride == 0 for size, stride in zip(array.shape, _strides(array), strict=True)):
+        memory = _memory(array)
+        if _overlaps_itself(memory):
             raise RefoptError(f"{name} has elements that share memory, and would be updated twice; pass a copy of it")
-        place = _address(array)
-        if place in seen:
-            raise RefoptError(f"{name} and {seen[place]} are one array, which would be updated twice; pass it once")
-        seen[place] = name
+        places.append((*byte_bounds(memory), i, memory))
+    reaching: list[tuple[int, int, int, np.ndarray]] = []  # of those that begin earlier, what ends later
+    for place in sorted(places, key=itemgetter(0)):
+        reaching = [earlier for earlier in reaching if earlier[1] > place[0]]
+        for other in reaching:
+            if np.may_share_memory(place[3], other[3], max_work=EFFORT):  # type: ignore[arg-type]  # its stub is narrow
+                first, second = sorted([place[2], other[2]])
+                raise RefoptError(
+                    f"{leaves.names[second]} and {leaves.names[first]} share memory, which would be updated twice; "
+                    f"pass it once, or a copy"
+                )
+        reaching.append(place)
 
 
-def _strides(array: Any) -> Sequence[int]:
-    """The strides of a NumPy array or a torch tensor; ones for what does not tell."""
-    strides = array.stride() if hasattr(array, "stride") else getattr(array, "strides", None)
-    return tuple(strides) if strides is not None else (1,) * len(array.shape)
+def _memory(array: Any) -> np.ndarray:
+    """What of the memory is this array's, as an array that must not be read: a GPU's memory is none of NumPy's.
 
-
-def _address(array: Any) -> int:
-    """Where an array's first element lies, so that views of one array count as one."""
+    An array that does not tell counts as the one byte where its Python object is.
+    """
     if isinstance(array, np.ndarray):
-        return array.__array_interface__["data"][0]
-    return array.data_ptr() if hasattr(array, "data_ptr") else id(array)
+        return array
+    begin, shape, strides, size = id(array), (1,), None, 1
+    if hasattr(array, "stride") and (pointer := array.data_ptr()):  # a torch tensor, which has memory
+        begin, shape, size = pointer, tuple(array.shape), array.element_size()
+        strides = tuple(size * stride for stride in array.stride())
+    place = {"version": 3, "data": (begin, False), "shape": shape, "strides": strides, "typestr": f"|V{size}"}
+    return np.asarray(SimpleNamespace(__array_interface__=place))
+
+
+def _overlaps_itself(memory: np.ndarray) -> bool:
+    """Whether elements may share memory: a step along an axis is shorter than what the axes within it span."""
+    if memory.flags.forc:
+        return False
+    span = memory.itemsize
+    for stride, size in sorted((abs(stride), size) for stride, size in zip(memory.strides, memory.shape, strict=True)):
+        if size > 1 and stride < span:
+            return True
+        span += stride * (size - 1)
+    return False

@@ -9,6 +9,7 @@ given comes from the dialect (`paper` if None). `dialect`, `backend`, `device` a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,17 @@ import numpy as np
 
 from refopt.rules import get_rule
 from refopt.running import saving
-from refopt.running.leaves import adopt, check_writable, choose, flatten, flatten_like
+from refopt.running.leaves import adopt, check_writable, flatten, flatten_like
+from refopt.selection import get_backend, select
 from refopt.spec.errors import RefoptError
 from refopt.spec.hyper import Hyper
 
 
 class Optimizer:
-    """Any rule on one tree of parameters. The named optimizers below give it objax's signatures."""
+    """Any rule on one tree of parameters. The named optimizers below give it objax's signatures.
+
+    A deep copy, or one out of a pickle, shares nothing with the original: read `copy.params`.
+    """
 
     def __init__(
         self,
@@ -37,7 +42,8 @@ class Optimizer:
         self.hyper: Hyper = get_rule(rule).hyper(dialect, **options)
         self.device = device
         self._leaves = flatten(params)
-        self.backend = choose(backend, self._leaves.arrays)
+        chosen = select(backend, self._leaves.arrays)
+        self.backend, self._backend_name = chosen.backend, chosen.name
         self._arrays = adopt(self.backend, self.hyper, self._leaves, device)
         if self.backend.in_place and self.hyper.program.writes_parameter:
             check_writable(self._leaves)
@@ -58,10 +64,12 @@ class Optimizer:
         """One step. Everything is checked before anything is written."""
         given = flatten_like(grads, self._leaves)
         if not all(map(self.backend.owns, {type(g): g for g in given}.values())):
-            given = [self.backend.adopt(g, self.device) for g in given]
+            given = [self.backend.beside(g, w) for g, w in zip(given, self._arrays, strict=True)]
         self._arrays, self._slots = self.backend.update(
             hyper, self.step + 1, self._arrays, given, self._slots, in_place=self.backend.in_place
         )
+        if not self.backend.in_place:
+            self._leaves = replace(self._leaves, arrays=self._arrays)  # the old parameters are nobody's any more
         self.step += 1
 
     def __call__(self, lr: float, grads: Any, **overrides: float) -> None:
@@ -91,6 +99,14 @@ class Optimizer:
     def load(self, path: str | Path) -> None:
         """Restore the state from a file that `save` wrote."""
         self.load_state_dict(saving.read(path))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled. A backend is one object, found again by its name."""
+        return vars(self) | {"_leaves": replace(self._leaves, arrays=self._arrays), "backend": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.backend = get_backend(self._backend_name)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.hyper!r}, backend={self.backend.name!r}, step={self.step})"

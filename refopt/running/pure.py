@@ -8,7 +8,8 @@ from typing import Any
 
 from refopt.engines.dtypes import HALF
 from refopt.rules import get_rule
-from refopt.running.leaves import Leaves, adopt, choose, dtype_name, flatten, flatten_like
+from refopt.running.leaves import Leaves, adopt, dtype_name, flatten, flatten_like
+from refopt.selection import select
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError
 from refopt.spec.hyper import Hyper
@@ -41,7 +42,7 @@ def init(
     """
     hyper = resolve(rule, hyper, options)
     leaves = flatten(params)
-    chosen = choose(backend, leaves.arrays)
+    chosen = select(backend, leaves.arrays).backend
     return State(0, chosen.init(hyper, adopt(chosen, hyper, leaves)))
 
 
@@ -68,9 +69,9 @@ def update(
         given = flatten_like(grads, leaves)
     elif grads is not None:
         raise RefoptError(f"{hyper.rule.name} reads no gradient; pass None for grads")
-    chosen = choose(backend, leaves.arrays)
+    chosen = select(backend, leaves.arrays).backend
     arrays = adopt(chosen, hyper, leaves)
-    given = None if given is None else [chosen.adopt(g) for g in given]
+    given = None if given is None else [chosen.beside(g, w) for g, w in zip(given, arrays, strict=True)]
     new, slots = chosen.update(hyper, state.step + 1, arrays, given, dict(state.slots), in_place=False)
     return leaves.tree(new), State(state.step + 1, slots)
 
@@ -88,7 +89,7 @@ def average(
     hyper = resolve(rule, hyper, options)
     leaves = flatten(params)
     check_state(hyper, state, leaves)
-    chosen = choose(backend, leaves.arrays)
+    chosen = select(backend, leaves.arrays).backend
     arrays = adopt(chosen, hyper, leaves)
     return leaves.tree(chosen.average(hyper, state.step, arrays, dict(state.slots)))
 
@@ -108,6 +109,8 @@ def resolve(rule: str | Rule, hyper: Hyper | None, options: Mapping[str, Any]) -
 def check_state(hyper: Hyper, state: State, leaves: Leaves) -> None:
     """The state must hold the slots that these axes need, for parameters of these shapes and dtypes."""
     rule = hyper.rule.name
+    if not isinstance(state, State):
+        raise RefoptError(f"{rule}: the state is a {type(state).__name__}; give what refopt.init or refopt.update made")
     needed = [slot.name for slot in hyper.program.slots]
     if sorted(needed) != sorted(state.slots):
         raise RefoptError(

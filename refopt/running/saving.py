@@ -86,7 +86,7 @@ def restore(
             laid_out[...] = _checked(
                 state[f"slots[{slot.name}]{name}"], f"slot {slot.name!r} of {name}", shape, laid_out.dtype
             )
-            slots[slot.name].append(backend.adopt(laid_out, _device_of(now, backend)))
+            slots[slot.name].append(backend.beside(laid_out, now))
     return meta["step"], slots
 
 
@@ -98,17 +98,6 @@ def _checked(array: Any, what: str, shape: tuple[int, ...], dtype: Any) -> np.nd
             f"load it into an optimizer of the same parameters"
         )
     return array
-
-
-def _device_of(array: Any, backend: Backend) -> str | None:
-    """The device of an array by the backend's name for it, so that the restored slot lies beside its parameter."""
-    device = getattr(array, "device", None)
-    if device is None or isinstance(array, np.ndarray):
-        return None
-    platform = getattr(device, "platform", None)  # a jax.Device
-    if platform:
-        return f"{platform}:{device.id}"
-    return str(device) if str(device) in backend.devices() else None
 
 
 def _meta(state: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -41,6 +41,12 @@ class Backend(Protocol):
         Raises Unsupported for anything else: no silent conversion.
         """
 
+    def beside(self, array: Any, other: Array) -> Array:
+        """`adopt`, but a NumPy array goes where `other` lies: to its device, or spread over its devices.
+
+        The backend's own arrays stay where they are: to move them is their owner's decision.
+        """
+
     def to_numpy(self, array: Array) -> np.ndarray:
         """The values as a NumPy array of the same dtype (bfloat16 is ml_dtypes.bfloat16)."""
 

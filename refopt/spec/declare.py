@@ -1,62 +1,24 @@
 """The vocabulary in which a rule is declared: one function as its paper writes it, and a table beside it.
 
 A rule's function is the canonical algorithm. Every axis on which published implementations disagree is a table of
-choices; the first choice is the canonical line, each other choice is an *edit* of named lines:
-
-    line("d = sqrt(v + eps)")          replace the line that assigns d (`...` stands for its old right-hand side)
-    before("m", "g = g + wd * w")      insert before the line that assigns m
-    after("w", "w = w - lr * wd * w")  insert after the line that assigns w
-    within("c1", t="t - 1")            in the line that assigns c1, read `t - 1` wherever it says t
-    drop("u")                          remove the line that assigns u
-
-A line is named by what it assigns. Choices apply in the order in which the axes are declared, so a later axis edits
-what an earlier one wrote. `refopt.spec.program` does the editing.
+choices; the first choice is the canonical line, each other choice is an edit of named lines (`refopt.spec.edits`).
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from numbers import Complex, Real
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
 
-from refopt.spec.errors import RefoptError, unknown
+from refopt.spec.edits import Edit
+from refopt.spec.errors import RefoptError, shown, unknown
 
 if TYPE_CHECKING:
     from refopt.spec.hyper import Hyper
-
-
-@dataclass(frozen=True)
-class Edit:
-    kind: Literal["line", "before", "after", "within", "drop"]
-    target: str | None
-    text: tuple[str, ...] = ()
-    names: tuple[tuple[str, str], ...] = ()
-
-
-def line(text: str) -> Edit:
-    """Replace the line that assigns the same name; `...` in it stands for the old right-hand side."""
-    return Edit("line", None, (text,))
-
-
-def before(target: str, *text: str) -> Edit:
-    """Insert lines before the line that assigns `target`."""
-    return Edit("before", target, text)
-
-
-def after(target: str, *text: str) -> Edit:
-    """Insert lines after the line that assigns `target`."""
-    return Edit("after", target, text)
-
-
-def within(target: str, **names: str) -> Edit:
-    """In the line that assigns `target`, read an expression in place of a name."""
-    return Edit("within", target, (), tuple(names.items()))
-
-
-def drop(target: str) -> Edit:
-    """Remove the line that assigns `target`."""
-    return Edit("drop", target)
 
 
 @dataclass(frozen=True)
@@ -93,11 +55,11 @@ class HyperParameter:
         """Return `value` as a float; raise RefoptError if it is no finite number in the interval."""
         what = f"{rule}: {self.name} must be in {self.interval}"
         try:
-            if isinstance(value, str | bytes | bool):
-                raise TypeError
+            if isinstance(value, str | bytes | bool) or (isinstance(value, Complex) and not isinstance(value, Real)):
+                raise TypeError  # float() would read the text, and drop the imaginary part of a NumPy number
             number = float(value)
         except (TypeError, ValueError):
-            raise RefoptError(f"{what}; got {value!r}, which is not a number") from None
+            raise RefoptError(f"{what}; got {shown(value)}, which is not a number") from None
         except OverflowError:
             number = math.inf
         low, high = (float(end) for end in self.interval[1:-1].split(","))
@@ -171,6 +133,17 @@ class Rule:
     dialects: tuple[Dialect, ...]
     references: tuple[Reference, ...]
     evaluate: Callable[..., Any] | None = None
+
+    def __deepcopy__(self, _memo: Any) -> Rule:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by its name, as functions are."""
+        module = self.function.__module__
+        for name, value in vars(sys.modules[module]).items():
+            if value is self:
+                return resolve_name, (f"{module}:{name}",)
+        raise TypeError(f"{self.name}: only a rule that {module} has a name for can be pickled; name it there")
 
     def axis(self, name: str) -> Axis:
         for axis in self.axes:

@@ -23,6 +23,14 @@ class Hyper:
     axes: Mapping[str, str]
     values: Mapping[str, float]
 
+    def __post_init__(self) -> None:
+        for name in ("axes", "values"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What copies and pickles are made from: read-only mappings can be neither copied nor pickled."""
+        return Hyper, (self.rule, self.dialect, dict(self.axes), dict(self.values))
+
     @cached_property
     def program(self) -> Program:
         """The rule's source, specialised to these axes."""
@@ -63,7 +71,7 @@ def _build(
             axes[name] = _choice(rule, rule.axis(name), value)
     if problem := conflict(rule, axes):
         raise RefoptError(problem)
-    chosen = Hyper(rule, dialect, MappingProxyType(axes), values)
+    chosen = Hyper(rule, dialect, axes, values)
     numbers = {name: value for name, value in options.items() if name not in axes}
     return Hyper(rule, dialect, chosen.axes, _numbers(chosen, numbers))
 
@@ -84,7 +92,7 @@ def _numbers(hyper: Hyper, options: Mapping[str, Any]) -> Mapping[str, float]:
     for name, value in given.items():
         if name not in hyper.read and value != hyper.values[name]:
             raise RefoptError(_unread(rule, name, hyper.axes))
-    return MappingProxyType({**hyper.values, **given})
+    return {**hyper.values, **given}
 
 
 def _choice(rule: Rule, axis: Axis, value: Any) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import copy
 import inspect
+import operator
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ class Line:
         return f"{self.target} = {source_of(self.value)}"
 
 
+@lru_cache(maxsize=1 << 16)  # trees are shared and never changed, so a node is its own key
 def source_of(node: ast.AST) -> str:
     """Python source of an expression, with powers written tight, as the rules write them: beta1**t."""
     return ast.unparse(node).replace(" ** ", "**")
@@ -67,7 +69,7 @@ def names_read(values: Iterable[ast.expr]) -> set[str]:
     return set().union(*map(_names, values))
 
 
-@lru_cache(maxsize=1 << 16)  # trees are shared and never changed, so a node is its own key
+@lru_cache(maxsize=1 << 16)
 def _names(node: ast.expr) -> frozenset[str]:
     if isinstance(node, ast.Name):
         return frozenset({node.id})
@@ -78,24 +80,38 @@ def _names(node: ast.expr) -> frozenset[str]:
 def rewrite(node: Any, visit: Callable[[ast.expr], ast.expr | None]) -> Any:
     """The expression with every part for which `visit` answers replaced by its answer, the largest parts first.
 
-    Trees are shared, never changed. The names of called functions are not visited.
+    Trees are shared, never changed: what holds no such part is returned itself. The names of called functions are not
+    visited.
     """
-    if isinstance(node, list):
-        return [rewrite(item, visit) for item in node]
     if not isinstance(node, ast.expr):
         return node
     answer = visit(node)
     if answer is not None or isinstance(node, ast.Name | ast.Constant):
         return node if answer is None else answer
-    new = copy.copy(node)
+    return _with_parts(node, lambda part: rewrite(part, visit))
+
+
+def _with_parts(node: ast.expr, new: Callable[[Any], Any]) -> ast.expr:
+    """The node with its parts made new; itself if all stay what they are."""
+    changed: dict[str, Any] = {}
     for name, value in ast.iter_fields(node):
-        if not (name == "func" and isinstance(node, ast.Call)):
-            setattr(new, name, rewrite(value, visit))
-    return new
+        if name == "func" and isinstance(node, ast.Call):
+            continue
+        part = [new(item) for item in value] if isinstance(value, list) else new(value)
+        same = all(map(operator.is_, part, value)) if isinstance(value, list) else part is value
+        if not same:
+            changed[name] = part
+    if not changed:
+        return node
+    made = copy.copy(node)
+    vars(made).update(changed)
+    return made
 
 
 def substitute(value: ast.expr, readings: Mapping[str, ast.expr]) -> ast.expr:
     """The expression with names read as other expressions."""
+    if readings.keys().isdisjoint(_names(value)):
+        return value
     return rewrite(value, lambda node: readings.get(node.id) if isinstance(node, ast.Name) else None)
 
 
@@ -118,15 +134,12 @@ def propagate(lines: Sequence[Line], keep: set[str]) -> list[Line]:
     return done
 
 
+@lru_cache(maxsize=1 << 16)
 def _exact(node: Any) -> Any:
-    """The expression without operations with 1 that change no bit. Works bottom up, as `rewrite` does."""
-    if isinstance(node, list):
-        return [_exact(item) for item in node]
+    """The expression without operations with 1 that change no bit, from the smallest parts up."""
     if not isinstance(node, ast.expr) or isinstance(node, ast.Name | ast.Constant):
         return node
-    new = copy.copy(node)
-    for name, value in ast.iter_fields(node):
-        setattr(new, name, _exact(value))
+    new = _with_parts(node, _exact)
     if isinstance(new, ast.BinOp):
         if isinstance(new.op, ast.Mult | ast.Div | ast.Pow) and _is_one(new.right):
             return new.left

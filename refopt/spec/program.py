@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
-from refopt.spec.declare import Choice, Edit, Rule, Slot
+from refopt.spec.declare import Choice, Rule, Slot
+from refopt.spec.edits import Edit
 from refopt.spec.functions import FUNCTIONS
 from refopt.spec.lines import Line, expression, fill, inputs, names_read, parse, propagate, prune, substitute
 

@@ -35,6 +35,8 @@ def canonical_hyper(rule: Rule, hyper: Mapping[str, float]) -> dict[str, float]:
     values: dict[str, float] = {}
     for name, value in hyper.items():
         parameter = rule.hyper_parameter(name)
+        if parameter.name in values:
+            raise RefoptError(f"{rule.name}: {parameter.name} was given twice, once as {name!r}; give it once")
         values[parameter.name] = parameter.check(rule.name, value)
     return values
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from refopt.clocks import Clock, clocks
-from refopt.engines.numpy_engine import run
+from refopt.spec.declare import Slot
+from refopt.spec.functions import Scalar
 from refopt.spec.program import Program
+from refopt.verifying.shared import Shared, compiled, of_tensors
 from refopt.verifying.trace import Arrays
 
 # How many ULPs of difference count as rounding. Frameworks round hyper-parameters to float32 (1 - 0.999 costs 216 ULP
@@ -49,53 +51,62 @@ class Fit:
 
 
 class Comparison:
-    """One trace, prepared for comparison with many variants: float64, and element rules on one long array."""
+    """One trace, prepared for comparison with many variants: float64, and element rules on one long array.
 
-    def __init__(self, arrays: Arrays, hyper: Sequence[Mapping[str, float]]) -> None:
-        self.arrays = arrays
-        self.hyper = hyper
-        self.spacing = float(_eps(arrays.dtype))
-        self.allowed = rounding(arrays.dtype, len(arrays.grads))
+    Distances are in ULPs of `dtype`; up to `allowed` they are rounding.
+    """
+
+    def __init__(self, arrays: Arrays, hyper: Sequence[Mapping[str, float]], dtype: np.dtype, allowed: float) -> None:
+        self.spacing = float(ml_dtypes.finfo(dtype).eps)
+        self.allowed = allowed
         self.whole = _Rows(arrays, join=True)
         self.each = _Rows(arrays, join=False)
+        self.numbers = [
+            {name: Scalar(value) for name, value in {**now, "t": step}.items()} for step, now in enumerate(hyper, 1)
+        ]
+        self.shared = Shared()
 
     def fit(self, program: Program, *, thorough: bool = False) -> Fit:
         """The distance from a variant. Unless `thorough`, it stops at the first step that excludes the variant."""
-        rows = self.each if Clock.TENSOR in clocks(program) else self.whole
+        rows = self.each if of_tensors(program.lines) else self.whole
         worst, first = 0.0, None
-        largest = [np.array(np.abs(w)) for w in rows.params]
-        for step, expected in enumerate(self.expected(program, rows), start=1):
-            for i, (value, actual) in enumerate(zip(expected, rows.results[step - 1], strict=True)):
-                np.fmax(largest[i], np.abs(value), out=largest[i], where=np.isfinite(value))
-                distance = _distances(actual, value, largest[i], self.spacing)
-                here = float(distance.max(initial=0.0))
-                if here > worst:
-                    worst = here
-                if first is None and here > self.allowed:
-                    at = int(distance.argmax())
-                    first = Deviation(step, rows.place(i, at), float(value.flat[at]), float(actual.flat[at]), here)
-            if worst > EXCLUDED * self.allowed and not thorough:
-                break
+        largest = list(rows.largest)
+        with np.errstate(all="ignore"):
+            for step, expected in enumerate(self.expected(program, rows), start=1):
+                for i, (value, actual) in enumerate(zip(expected, rows.results[step - 1], strict=True)):
+                    largest[i] = self.shared(_larger, largest[i], value)
+                    distance, at = self.shared(_farthest, actual, value, largest[i], self.spacing)
+                    worst = max(worst, distance)
+                    if first is None and distance > self.allowed:
+                        first = Deviation(
+                            step, rows.place(i, at), float(value.flat[at]), float(actual.flat[at]), distance
+                        )
+                if worst > EXCLUDED * self.allowed and not thorough:
+                    break
         return Fit(worst, first)
 
     def expected(self, program: Program, rows: _Rows) -> Iterator[list[np.ndarray]]:
         """What the variant makes of the trace's input, step by step."""
+        update = compiled(program.lines)
+        average = compiled(program.evaluate.lines) if program.evaluate else None
         params = rows.params
-        state = [_initial(program, w) for w in params]
-        numbers = {slot.name: float(slot.init) for slot in program.numbers}
-        for step, (grads, values) in enumerate(zip(rows.grads, self.hyper, strict=True), start=1):
-            new_numbers = numbers
+        arrays = [slot for slot in program.slots if slot.clock == "element"]
+        state = [{slot.name: self.shared(_start, slot, w) for slot in arrays} for w in params]
+        kept = {slot.name: self.shared(_number, slot) for slot in program.numbers}
+        for grads, numbers in zip(rows.grads, self.numbers, strict=True):
+            new_kept = kept
             results = []
             for i, w in enumerate(params):
                 given = {"w": w, "g": grads[i]} if program.reads_gradient else {"w": grads[i]}
-                outputs = run(program, values, step, {**given, **state[i]}, numbers)
-                state[i] = {name: outputs[name] for name in state[i]}
-                new_numbers = {name: outputs[name] for name in numbers}
-                if program.evaluate is not None:
-                    results.append(run(program.evaluate, values, step, state[i], {})["a"])
-                else:
-                    results.append(outputs["w"])
-            numbers = new_numbers
+                values: dict[str, Any] = {**numbers, **given, **state[i], **kept}
+                self.shared.run(update, values)
+                state[i] = {name: values[name] for name in state[i]}
+                new_kept = {name: values[name] for name in kept}
+                if average is not None:
+                    values = {**numbers, **state[i]}
+                    self.shared.run(average, values)
+                results.append(values["w" if average is None else "a"])
+            kept = new_kept
             params = results if program.writes_parameter else params
             yield results
 
@@ -106,9 +117,10 @@ class _Rows:
     def __init__(self, arrays: Arrays, *, join: bool) -> None:
         def rows(leaves: Sequence[np.ndarray]) -> list[np.ndarray]:
             wide = [np.asarray(a, np.float64) for a in leaves]
-            return [np.concatenate([a.reshape(-1) for a in wide])] if join and wide else wide
+            return [np.concatenate([a.reshape(-1) for a in wide])] if join else wide
 
         self.params = rows(arrays.params)
+        self.largest = [np.abs(w) for w in self.params]
         self.grads = [rows(leaves) for leaves in arrays.grads]
         self.results = [rows(leaves) for leaves in arrays.results]
         self.sizes = [a.size for a in arrays.params] if join else None
@@ -123,23 +135,27 @@ class _Rows:
         return f"params{self.paths[row]}.flat[{at}]"
 
 
-def _initial(program: Program, w: np.ndarray) -> dict[str, np.ndarray]:
-    return {
-        slot.name: w.copy() if slot.init == "params" else np.full(w.shape, 0.0 if slot.init == "zeros" else slot.init)
-        for slot in program.slots
-        if slot.clock == "element"
-    }
+def _start(slot: Slot, w: np.ndarray) -> np.ndarray:
+    if slot.init == "params":
+        return w
+    return np.full(w.shape, 0.0 if slot.init == "zeros" else slot.init)
 
 
-def _eps(dtype: np.dtype) -> float:
-    return float(ml_dtypes.finfo(dtype).eps)
+def _number(slot: Slot) -> Scalar:
+    return Scalar(slot.init)
 
 
-def _distances(actual: np.ndarray, expected: np.ndarray, largest: np.ndarray, spacing: float) -> np.ndarray:
-    """Elementwise distance in ULPs; NaN and infinity must be met exactly."""
-    with np.errstate(all="ignore"):
-        gap = np.abs(actual - expected)
-        distance = np.where(gap == 0, 0.0, gap / (spacing * largest))
+def _larger(largest: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """The largest finite magnitudes so far."""
+    return np.asarray(np.where(np.isfinite(value), np.fmax(largest, np.abs(value)), largest))
+
+
+def _farthest(actual: np.ndarray, expected: np.ndarray, largest: np.ndarray, spacing: float) -> tuple[float, int]:
+    """The largest distance in ULPs, and the element that has it; NaN and infinity must be met exactly."""
+    if actual.size == 0:
+        return 0.0, 0
+    gap = np.abs(actual - expected)
     same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
-    distance = np.where(same, 0.0, distance)
-    return np.where(np.isnan(distance), np.inf, distance)
+    distance = np.where(same, 0.0, gap / (spacing * largest))
+    distance = np.where(np.isnan(distance), np.inf, distance)
+    return float(distance.max()), int(distance.argmax())

@@ -9,8 +9,8 @@ from refopt.rules import RULES, get_rule
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError
 from refopt.verifying.candidates import Candidate, Candidates, candidates, canonical_hyper
-from refopt.verifying.distance import EXCLUDED, Comparison, Fit
-from refopt.verifying.trace import Trace
+from refopt.verifying.distance import EXCLUDED, Comparison, Fit, rounding
+from refopt.verifying.trace import Arrays, Trace, narrowest
 from refopt.verifying.verdict import AxisVerdict, Verdict
 
 THOROUGH = 8  # excluded variants whose full distance is computed, to name the next best
@@ -36,7 +36,9 @@ def identify(
     Raises:
         RefoptError: a number is missing or out of range, or the trace's trees do not match.
     """
-    traces = [trace] if isinstance(trace, Trace) else list(trace)
+    traces = [one.arrays() for one in ([trace] if isinstance(trace, Trace) else trace)]
+    if not traces:
+        raise RefoptError("there is no trace to identify; give at least one")
     if rule is not None:
         return _identify(traces, get_rule(rule), hyper or {}, subject, prefer)
     verdicts, refusals = [], []
@@ -50,29 +52,39 @@ def identify(
             return verdicts[-1]
     if not verdicts:
         raise RefoptError("the trace's hyper-parameters fit no rule: " + "; ".join(refusals))
-    return max(verdicts, key=lambda v: (v.first.step if v.first else 0, -(v.distance or 0.0)))
+    return nearest_of(verdicts)
+
+
+def nearest_of(verdicts: Sequence[Verdict]) -> Verdict:
+    """Of the verdicts on several rules, none of which fits: that on the rule left last. It names the others."""
+    nearest = max(verdicts, key=lambda v: (v.first.step if v.first else 0, -(v.distance or 0.0)))
+    others = [v.rule for v in verdicts if v is not nearest and v.rule is not None]
+    note = (f"no variant of {' or '.join(others)} fits either",) if others else ()
+    return replace(nearest, notes=(*nearest.notes, *note))
 
 
 def _identify(
-    traces: Sequence[Trace], rule: Rule, hyper: Mapping[str, float], subject: str, prefer: str | None
+    traces: Sequence[Arrays], rule: Rule, hyper: Mapping[str, float], subject: str, prefer: str | None
 ) -> Verdict:
-    prepared = []
-    for trace in traces:
-        arrays = trace.arrays()
-        prepared.append((arrays, [canonical_hyper(rule, {**hyper, **now}) for now in arrays.hyper]))
-    known = set.intersection(*(set(now) for _, steps in prepared for now in steps))
+    held = canonical_hyper(rule, hyper)
+    steps = [[{**held, **canonical_hyper(rule, now)} for now in arrays.hyper] for arrays in traces]
+    known = set.intersection(*(set(now) for each in steps for now in each))
     found = candidates(rule, sorted(known))
-    comparisons = [Comparison(arrays, [{**found.assumed, **now} for now in steps]) for arrays, steps in prepared]
+    dtype = narrowest(arrays.dtype for arrays in traces)
+    allowed = rounding(dtype, max(map(len, steps)))
+    comparisons = [
+        Comparison(arrays, [{**found.assumed, **now} for now in each], dtype, allowed)
+        for arrays, each in zip(traces, steps, strict=True)
+    ]
     fits = [(candidate, _fit(comparisons, candidate)) for candidate in found.programs]
-    allowed = comparisons[0].allowed
     best = min(fits, key=lambda pair: (pair[1].first is not None, -_step(pair[1]), pair[1].distance))
     verdict = Verdict(
         status="deviates",
         subject=subject,
         rule=rule.name,
         allowed=allowed,
-        dtype=prepared[0][0].dtype.name,
-        steps=sum(len(arrays.grads) for arrays, _ in prepared),
+        dtype=dtype.name,
+        steps=sum(map(len, steps)),
         assumed=found.assumed,
     )
     if best[1].first is not None:

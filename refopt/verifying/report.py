@@ -21,7 +21,8 @@ def render(verdict: Verdict) -> RenderableType:
     parts: list[RenderableType] = [headline(verdict)]
     if verdict.axes or verdict.nearest:
         parts += ["", axes_table(verdict)]
-    parts += ["", facts_table(verdict)]
+    if (facts := facts_table(verdict)).row_count:
+        parts += ["", facts]
     return Group(*parts)
 
 
@@ -37,7 +38,7 @@ def headline(verdict: Verdict) -> Text:
     line.append("  ")
     line.append(verdict.status, STYLES[verdict.status])
     if verdict.status == "unsupported":
-        return line.append(f": {verdict.reason}")
+        return line.append(f": {' '.join(verdict.reason.replace(f'{verdict.subject} ', '').split())}")
     rule = RULES[verdict.rule or ""]
     if verdict.status == "deviates":
         return line.append(f" from every variant of {rule.name} ({rule.title})")

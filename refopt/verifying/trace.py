@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import optree
 
+from refopt.engines.dtypes import PARAMETER_DTYPES, refuse_dtype
+from refopt.selection import get_backend
 from refopt.spec.errors import RefoptError
 
 
@@ -38,22 +41,32 @@ class Trace:
 
     def arrays(self) -> Arrays:
         """The leaves as NumPy arrays, checked against each other."""
-        leaves, spec = optree.tree_flatten(self.params)
-        params = [_array(x) for x in leaves]
+        paths, leaves, spec = optree.tree_flatten_with_path(self.params)
+        if not leaves:
+            raise RefoptError("a trace's params must hold at least one array; got an empty tree")
+        places = ["".join(f"[{part!r}]" for part in path) for path in paths]
+        params = [_array(leaf, f"params{place}") for leaf, place in zip(leaves, places, strict=True)]
 
-        def matching(tree: Any, what: str, step: int) -> list[np.ndarray]:
+        def matching(tree: Any, what: str) -> list[np.ndarray]:
             found, other = optree.tree_flatten(tree)
-            arrays = [_array(x) for x in found]
-            if other != spec or [a.shape for a in arrays] != [p.shape for p in params]:
-                raise RefoptError(
-                    f"{what} of step {step} must have the tree and the shapes of params, {spec}; got {other}"
-                )
+            if other != spec:
+                raise RefoptError(f"{what} must have the tree of params, {spec}; got {other}")
+            arrays = [_array(leaf, f"{what}{place}") for leaf, place in zip(found, places, strict=True)]
+            for array, place, like in zip(arrays, places, params, strict=True):
+                if array.shape != like.shape:
+                    raise RefoptError(f"{what}{place} must have the shape of params, {like.shape}; got {array.shape}")
             return arrays
 
-        grads = [matching(tree, "grads", i + 1) for i, tree in enumerate(self.grads)]
-        results = [matching(tree, "results", i + 1) for i, tree in enumerate(self.results)]
-        paths = ["".join(f"[{part!r}]" for part in path) for path in optree.tree_paths(self.params)]
-        return Arrays(params, grads, list(self.hyper), results, paths)
+        grads = [matching(tree, f"step {step}: grads") for step, tree in enumerate(self.grads, start=1)]
+        results = [matching(tree, f"step {step}: results") for step, tree in enumerate(self.results, start=1)]
+        for step, arrays in enumerate(results, start=1):
+            for array, place, first in zip(arrays, places, results[0], strict=True):
+                what = f"step {step}: results{place}"
+                if reason := refuse_dtype(array.dtype.name):
+                    raise RefoptError(f"{what}: {reason}")
+                if array.dtype != first.dtype:
+                    raise RefoptError(f"{what} must have the dtype of step 1, {first.dtype}; got {array.dtype}")
+        return Arrays(params, grads, list(self.hyper), results, places)
 
 
 @dataclass(frozen=True)
@@ -69,13 +82,18 @@ class Arrays:
     @property
     def dtype(self) -> np.dtype:
         """The narrowest dtype of the results: what their rounding is measured in."""
-        return min((a.dtype for a in self.results[0]), key=lambda d: d.itemsize)
+        return narrowest(a.dtype for a in self.results[0])
 
 
-def _array(x: Any) -> np.ndarray:
-    if hasattr(x, "detach"):  # a torch tensor that may require a gradient
-        x = x.detach().cpu().numpy()
+def narrowest(dtypes: Iterable[np.dtype]) -> np.dtype:
+    """The dtype with the coarsest rounding."""
+    return max(dtypes, key=lambda dtype: float(ml_dtypes.finfo(dtype).eps))
+
+
+def _array(x: Any, what: str) -> np.ndarray:
+    if hasattr(x, "detach"):  # a torch tensor may require a gradient, live on a device, or be a bfloat16
+        x = get_backend("torch").to_numpy(x)
     array = np.asarray(x)
-    if array.dtype.kind == "O" or array.dtype.kind == "c":
-        raise RefoptError(f"a trace holds real arrays; got one of dtype {array.dtype}")
+    if array.dtype.kind not in "biuf" and array.dtype.name not in PARAMETER_DTYPES:
+        raise RefoptError(f"{what} must be an array of real numbers; got dtype {array.dtype}")
     return array

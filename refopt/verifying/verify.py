@@ -10,9 +10,9 @@ from refopt.rules import RULES, get_rule
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import reads
-from refopt.verifying.identify import identify
+from refopt.verifying.identify import identify, nearest_of
 from refopt.verifying.probes import Probe, probes
-from refopt.verifying.subjects.base import Subject
+from refopt.verifying.subjects.base import DTYPE, Subject
 from refopt.verifying.subjects.resolve import resolve
 from refopt.verifying.trace import Trace
 from refopt.verifying.verdict import Verdict
@@ -36,35 +36,43 @@ def verify(target: Any, *, rule: str | Rule | None = None, **options: Any) -> Ve
     """
     try:
         subject = resolve(target, options)
-    except Unsupported as reason:
-        return Verdict(status="unsupported", subject=str(target), reason=str(reason))
+    except Unsupported as refusal:
+        return Verdict(status="unsupported", subject=str(target), reason=str(refusal))
     rules = [get_rule(rule)] if rule is not None else [r for r in RULES.values() if r.name != "ema"]
-    verdicts, refusals = [], []
+    verdicts, refusals, failures = [], [], []
     for one in rules:
+        if lacking := _lacking(subject, one):
+            refusals.append(lacking)
+            continue
         try:
             verdicts.append(_verify(subject, one))
-        except Unsupported as reason:
-            refusals.append(f"{one.name}: {reason}")
+        except Unsupported as failure:
+            failures.append(str(failure))
             continue
         if verdicts[-1].conforms:
             return verdicts[-1]
-    if not verdicts:
-        return Verdict(
-            status="unsupported", subject=subject.name, versions=subject.versions, reason="; ".join(refusals)
-        )
-    return max(verdicts, key=lambda v: (v.first.step if v.first else 0, -(v.distance or 0.0)))
+    if verdicts:
+        return nearest_of(verdicts)
+    reason = "; ".join(dict.fromkeys(failures or refusals))  # what one rule after the other ran into, once
+    return Verdict(status="unsupported", subject=subject.name, versions=subject.versions, reason=reason)
+
+
+def _lacking(subject: Subject, rule: Rule) -> str | None:
+    """Why a subject cannot be of this rule: it has not its numbers. Or None."""
+    for name in reads(rule, {axis.name: axis.choices[0] for axis in rule.axes}):
+        parameter = rule.hyper_parameter(name)
+        if name not in subject.settable and parameter.default != 0.0:
+            names = " or ".join((name, *parameter.aliases))
+            return f"{subject.name} takes no {parameter.meaning}: none of its arguments is called {names}"
+    return None
 
 
 def _verify(subject: Subject, rule: Rule) -> Verdict:
-    """One subject against one rule. Raises Unsupported if the subject has not the rule's numbers, or cannot run."""
+    """One subject against one rule. Raises Unsupported if it cannot be run."""
     ours = {p.name for p in rule.hyper_parameters}
     settable = (subject.settable & ours) - set(subject.fixed)
-    canonical = {axis.name: axis.choices[0] for axis in rule.axes}
-    for name in reads(rule, canonical):
-        if name not in subject.settable and rule.hyper_parameter(name).default != 0.0:
-            raise Unsupported(f"{subject.name} has no {name} ({rule.hyper_parameter(name).meaning})")
     traces: list[Trace] = []
-    notes = list(subject.notes)
+    notes: list[str] = []
     while not traces:
         try:
             traces = [_trace(subject, probe) for probe in probes(rule, settable, subject.per_step & settable)]
@@ -77,6 +85,8 @@ def _verify(subject: Subject, rule: Rule) -> Verdict:
             notes.append(f"{', '.join(neutral)} left at the default: {reason}")
     held = {name: value for name, value in subject.fixed.items() if name in ours}
     verdict = identify(traces, rule=rule, hyper=held, subject=subject.name, prefer=subject.framework)
+    if verdict.dtype != DTYPE:
+        notes.append(f"its results are {verdict.dtype}, though its parameters were {DTYPE}")
     return dataclasses.replace(verdict, defaults=subject.defaults, versions=subject.versions, notes=tuple(notes))
 
 
@@ -86,9 +96,14 @@ def _trace(subject: Subject, probe: Probe) -> Trace:
         warnings.simplefilter("ignore")  # what a stranger's code warns of is not the verdict's business
         try:
             results = subject.drive(probe.params, probe.grads, hyper)
-        except RefoptError:
+        except Unsupported:
             raise
-        except Exception as error:  # a stranger's code may raise anything: that is the answer
+        except (Exception, SystemExit) as error:  # a stranger's code may raise anything: that is the answer
             raise Unsupported(f"{subject.name} raised {type(error).__name__}: {error}") from error
     names = set(probe.hyper[0])
-    return Trace(probe.params, probe.grads, [{k: v for k, v in now.items() if k in names} for now in hyper], results)
+    trace = Trace(probe.params, probe.grads, [{k: v for k, v in now.items() if k in names} for now in hyper], results)
+    try:
+        trace.arrays()
+    except RefoptError as problem:
+        raise Unsupported(f"{subject.name}: {problem}") from problem
+    return trace

@@ -1,4 +1,4 @@
-"""Arrays that refuse everything but what docs/backends.md asks of an array: shape, dtype and device."""
+"""Arrays that refuse everything but what docs/backends.md asks of an array; `device` is for the backend alone."""
 
 from __future__ import annotations
 

@@ -48,6 +48,10 @@ class Loopback:
             return Wrapped(np.asarray(array), device or "here")
         raise Unsupported(f"{self.name}: expected a NumPy array or its own, got {type(array).__name__}; convert it")
 
+    def beside(self, array: Any, other: Wrapped) -> Wrapped:
+        self.calls.append("beside")
+        return array if isinstance(array, Wrapped) else self.adopt(array, other.device)
+
     def to_numpy(self, array: Wrapped) -> np.ndarray:
         self.calls.append("to_numpy")
         return array._behind

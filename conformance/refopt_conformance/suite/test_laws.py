@@ -109,8 +109,10 @@ def test_arrays_come_back_as_they_went_in(dtype: str, driver: Driver) -> None:
         pytest.skip(reason)
     array = np.array([[0.0, -0.0, 1.0], [np.inf, -np.inf, np.nan]]).astype(PARAMETER_DTYPES[dtype])
     for given in (array, array[0, 0].reshape(()), array[:, :0]):
-        found = driver.backend.to_numpy(driver.backend.adopt(given, driver.device))
-        assert (found.shape, found.dtype, found.tobytes()) == (given.shape, given.dtype, given.tobytes())
+        adopted = driver.backend.adopt(given, driver.device)
+        for one in (adopted, driver.backend.beside(given, adopted), driver.backend.beside(adopted, adopted)):
+            found = driver.backend.to_numpy(one)
+            assert (found.shape, found.dtype, found.tobytes()) == (given.shape, given.dtype, given.tobytes())
 
 
 @pytest.mark.parametrize("value", [[1.0, 2.0], "weights", 1.0, None], ids=["list", "string", "number", "none"])

@@ -130,6 +130,9 @@ class StrictBackend:
         kind = getattr(array, "dtype", type(array).__name__)
         raise Unsupported(f"strict: expected its own or a NumPy array of {' or '.join(DTYPES)}; got {kind}")
 
+    def beside(self, array: Any, other: Array) -> Array:
+        return self.adopt(array)
+
     def to_numpy(self, array: Array) -> np.ndarray:
         return np.asarray(array)
 

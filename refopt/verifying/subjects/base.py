@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from refopt.spec.errors import RefoptError, unknown
+from refopt.spec.errors import RefoptError, Unsupported, unknown
 from refopt.verifying.candidates import rule_name_of
+
+DTYPE = "float64"  # of the parameters and gradients that subjects are driven with: there, rounding hides nothing
 
 
 class Subject(Protocol):
@@ -26,13 +29,61 @@ class Subject(Protocol):
     fixed: dict[str, float]
     defaults: dict[str, float]
     versions: dict[str, str]
-    dtype: str
-    notes: tuple[str, ...]
+
+    def __init__(self, name: str, target: Any, options: Mapping[str, Any]) -> None:
+        """Read the target's signature and the user's options for it. Raises RefoptError for options that it lacks."""
+
+    @staticmethod
+    def takes(target: Any) -> bool:
+        """Whether a target is of this kind. Must not import a framework to tell."""
 
     def drive(
         self, params: list[np.ndarray], grads: list[list[np.ndarray]], hyper: list[dict[str, float]]
     ) -> list[list[np.ndarray]]:
         """The parameters after each step of a fresh optimizer. Raises Unsupported if it cannot be made or run so."""
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a subject takes: refopt's names to its own, the user's numbers and other options, and its own defaults."""
+
+    argument: dict[str, str]
+    fixed: dict[str, float]
+    others: dict[str, Any]
+    defaults: dict[str, float]
+
+
+def signature(
+    subject: str, target: Callable[..., Any], options: Mapping[str, Any], known: dict[str, str] | None = None
+) -> Signature:
+    """A target's signature beside the user's options. `known` maps its names for hyper-parameters to refopt's."""
+    known = hyper_names(target) if known is None else known
+    fixed, others = split_options(subject, options, known)
+    taken = arguments(target)
+    if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
+        for name in others:
+            if name not in taken:
+                raise unknown(subject, "argument", name, [n for n in taken if n not in ("params", "self")])
+    defaults = {
+        ours: float(taken[name].default)
+        for name, ours in known.items()
+        if name in taken and _is_number(taken[name].default)
+    }
+    # Of two names for one number (lr, and learning_rate that may replace it) the first is meant.
+    return Signature({ours: name for name, ours in reversed(known.items())}, fixed, others, defaults)
+
+
+def arguments(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The arguments of a function or class, by name."""
+    try:
+        return dict(inspect.signature(target).parameters)
+    except (TypeError, ValueError) as error:  # some that are written in C have none
+        raise Unsupported(f"{error}; wrap it in a Python function") from error
+
+
+def hyper_names(target: Callable[..., Any]) -> dict[str, str]:
+    """The subject's argument names that stand for hyper-parameters, and refopt's names for them."""
+    return {name: ours for name in arguments(target) if (ours := rule_name_of(name)) is not None}
 
 
 def split_options(
@@ -46,7 +97,7 @@ def split_options(
     others: dict[str, Any] = {}
     for name, value in options.items():
         ours = known.get(name) or (name if name in known.values() else None)
-        if ours is not None and isinstance(value, int | float) and not isinstance(value, bool):
+        if ours is not None and _is_number(value):
             numbers[ours] = float(value)
         elif ours is None or not isinstance(value, str):
             others[name] = value  # momentum=None, or a schedule
@@ -55,31 +106,5 @@ def split_options(
     return numbers, others
 
 
-def arguments(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The arguments of a function or class, by name."""
-    return dict(inspect.signature(target).parameters)
-
-
-def hyper_names(target: Callable[..., Any]) -> dict[str, str]:
-    """The subject's argument names that stand for hyper-parameters, and refopt's names for them."""
-    return {name: ours for name in arguments(target) if (ours := rule_name_of(name)) is not None}
-
-
-def numeric_defaults(target: Callable[..., Any], known: Mapping[str, str]) -> dict[str, float]:
-    """The subject's own defaults, by refopt's names."""
-    found = arguments(target)
-    return {
-        ours: float(found[name].default)
-        for name, ours in known.items()
-        if isinstance(found[name].default, int | float) and not isinstance(found[name].default, bool)
-    }
-
-
-def check_options(subject: str, others: Mapping[str, Any], target: Callable[..., Any]) -> None:
-    """Refuse options that the subject does not take."""
-    taken = arguments(target)
-    if any(p.kind is p.VAR_KEYWORD for p in taken.values()):
-        return
-    for name in others:
-        if name not in taken:
-            raise unknown(subject, "argument", name, [n for n in taken if n not in ("params", "self")])
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

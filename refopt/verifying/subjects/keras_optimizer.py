@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from refopt.spec.errors import Unsupported
-from refopt.verifying.subjects.base import check_options, hyper_names, numeric_defaults, split_options
+from refopt.verifying.subjects.base import DTYPE, signature
 
 BACKENDS = ("torch", "jax", "tensorflow")
 
@@ -33,30 +33,28 @@ class KerasSubject:
 
     framework = "keras"
 
-    def __init__(
-        self, name: str, target: Callable[..., Any], options: Mapping[str, Any], dtype: str = "float64"
-    ) -> None:
-        self.name, self.target, self.dtype = name, target, dtype
+    def __init__(self, name: str, target: Callable[..., Any], options: Mapping[str, Any]) -> None:
+        self.name, self.target = name, target
         self.keras = importlib.import_module("keras")
-        names = {theirs: ours for theirs, ours in hyper_names(target).items() if not theirs.startswith("ema_")}
-        self.argument = {ours: theirs for theirs, ours in names.items()}
-        self.fixed, self.others = split_options(name, options, names)
-        check_options(name, self.others, target)
-        self.defaults = numeric_defaults(target, names)
-        self.settable = frozenset(names.values())
+        self.signature = signature(name, target, options)
+        self.fixed, self.defaults = self.signature.fixed, self.signature.defaults
+        self.settable = frozenset(self.signature.argument)
         self.per_step = self.settable & {"lr"}
         self.backend = self.keras.backend.backend()
         self.versions = {"keras": self.keras.__version__, f"keras on {self.backend}": _version(self.backend)}
-        self.notes: tuple[str, ...] = ()
+
+    @staticmethod
+    def takes(target: Any) -> bool:
+        return any(c.__module__.startswith("keras.src.optimizers.") for c in getattr(target, "__mro__", ()))
 
     def drive(
         self, params: list[np.ndarray], grads: list[list[np.ndarray]], hyper: list[dict[str, float]]
     ) -> list[list[np.ndarray]]:
         with self._precision():
-            variables = [self.keras.Variable(w, dtype=self.dtype) for w in params]
-            constants = {self.argument[n]: v for n, v in hyper[0].items() if n in self.argument}
+            variables = [self.keras.Variable(w, dtype=DTYPE) for w in params]
+            constants = {self.signature.argument[n]: v for n, v in hyper[0].items()}
             try:
-                optimizer = self.target(**constants, **self.others)
+                optimizer = self.target(**constants, **self.signature.others)
             except (TypeError, ValueError) as error:
                 raise Unsupported(f"{self.name} cannot be made with {constants}: {error}") from error
             optimizer.build(variables)
@@ -64,7 +62,7 @@ class KerasSubject:
             for now, gradients in zip(hyper, grads, strict=True):
                 if "lr" in now:
                     optimizer.learning_rate = now["lr"]
-                tensors = [self.keras.ops.convert_to_tensor(g, dtype=self.dtype) for g in gradients]
+                tensors = [self.keras.ops.convert_to_tensor(g, dtype=DTYPE) for g in gradients]
                 optimizer.apply(tensors, variables)
                 results.append([np.array(self.keras.ops.convert_to_numpy(v.value)) for v in variables])
         return results
@@ -74,7 +72,7 @@ class KerasSubject:
             return nullcontext()
         from refopt.verifying.subjects.optax_transform import x64
 
-        return x64(importlib.import_module("jax"), self.dtype)
+        return x64(importlib.import_module("jax"))
 
 
 def _version(module: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from refopt.spec.errors import Unsupported
-from refopt.verifying.subjects.base import check_options, hyper_names, numeric_defaults, split_options
+from refopt.verifying.subjects.base import DTYPE, signature
 
 
 class OptaxSubject:
@@ -17,52 +18,50 @@ class OptaxSubject:
 
     framework = "optax"
 
-    def __init__(
-        self, name: str, target: Callable[..., Any], options: Mapping[str, Any], dtype: str = "float64"
-    ) -> None:
-        self.name, self.target, self.dtype = name, target, dtype
+    def __init__(self, name: str, target: Callable[..., Any], options: Mapping[str, Any]) -> None:
+        self.name, self.target = name, target
         self.jax = importlib.import_module("jax")
         self.optax = importlib.import_module("optax")
-        names = hyper_names(target)
-        self.argument = {ours: theirs for theirs, ours in names.items()}
-        self.fixed, self.others = split_options(name, options, names)
-        check_options(name, self.others, target)
-        self.defaults = numeric_defaults(target, names)
+        self.signature = signature(name, target, options)
+        self.fixed, self.defaults = self.signature.fixed, self.signature.defaults
         # An eps_root of zero is no convention: it is probed only where the user gives one.
-        self.settable = frozenset(names.values()) - ({"eps_root"} - set(self.fixed))
+        self.settable = frozenset(self.signature.argument) - ({"eps_root"} - set(self.fixed))
         self.per_step = self.settable & {"lr"}
         self.versions = {"optax": self.optax.__version__, "jax": self.jax.__version__}
-        self.notes: tuple[str, ...] = ()
+
+    @staticmethod
+    def takes(target: Any) -> bool:
+        """Whether it makes a gradient transformation: its annotation or its module says so."""
+        target = target.func if isinstance(target, functools.partial) else target  # optax.nadam is one of optax.adam
+        annotation = str(getattr(target, "__annotations__", {}).get("return", ""))
+        return "GradientTransformation" in annotation or str(getattr(target, "__module__", "")).startswith("optax.")
 
     def drive(
         self, params: list[np.ndarray], grads: list[list[np.ndarray]], hyper: list[dict[str, float]]
     ) -> list[list[np.ndarray]]:
         jnp = importlib.import_module("jax.numpy")
-        with x64(self.jax, self.dtype):
-            rates = jnp.asarray([now.get("lr", 0.0) for now in hyper], self.dtype)
-            constants: dict[str, Any] = {
-                self.argument[n]: v for n, v in hyper[0].items() if n != "lr" and n in self.argument
-            }
-            if "lr" in self.argument:
-                constants[self.argument["lr"]] = lambda count: rates[count]
+        with x64(self.jax):
+            rates = jnp.asarray([now.get("lr", 0.0) for now in hyper], DTYPE)
+            constants: dict[str, Any] = {self.signature.argument[n]: v for n, v in hyper[0].items()}
+            if "lr" in hyper[0]:
+                constants[self.signature.argument["lr"]] = lambda count: rates[count]
             try:
-                transform = self.target(**constants, **self.others)
+                transform = self.target(**constants, **self.signature.others)
             except (TypeError, ValueError) as error:
                 raise Unsupported(f"{self.name} cannot be made with {sorted(constants)}: {error}") from error
-            now = [jnp.asarray(w, self.dtype) for w in params]
+            now = [jnp.asarray(w, DTYPE) for w in params]
             state = transform.init(now)
             step = self.jax.jit(transform.update)
             results = []
             for gradients in grads:
-                updates, state = step([jnp.asarray(g, self.dtype) for g in gradients], state, now)
+                updates, state = step([jnp.asarray(g, DTYPE) for g in gradients], state, now)
                 now = self.optax.apply_updates(now, updates)
                 results.append([np.asarray(w) for w in now])
         return results
 
 
-def x64(jax: Any, dtype: str) -> Any:
+def x64(jax: Any) -> Any:
     """JAX's own context for float64 (its name moved between versions)."""
-    wide = dtype == "float64"
     if hasattr(jax, "enable_x64"):
-        return jax.enable_x64(wide)
-    return importlib.import_module("jax.experimental").enable_x64(wide)
+        return jax.enable_x64(True)
+    return importlib.import_module("jax.experimental").enable_x64()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,9 @@ from refopt.verifying.subjects.function import FunctionSubject
 from refopt.verifying.subjects.keras_optimizer import KerasSubject, choose_backend
 from refopt.verifying.subjects.optax_transform import OptaxSubject
 from refopt.verifying.subjects.torch_optim import TorchSubject
+
+# The first that takes a target has it; a function takes what is left.
+KINDS: tuple[type[Subject], ...] = (TorchSubject, KerasSubject, OptaxSubject, FunctionSubject)
 
 
 def resolve(target: Any, options: Mapping[str, Any]) -> Subject:
@@ -29,14 +32,8 @@ def resolve(target: Any, options: Mapping[str, Any]) -> Subject:
         raise RefoptError(
             f"{name} is a {type(thing).__name__}; give an optimizer class, an optax factory, or a function"
         )
-    ancestors = {f"{c.__module__}.{c.__qualname__}" for c in getattr(thing, "__mro__", ())}
-    if "torch.optim.optimizer.Optimizer" in ancestors:
-        return TorchSubject(name, thing, options)
-    if any(a.startswith("keras.src.optimizers.") for a in ancestors):
-        return KerasSubject(name, thing, options)
-    if _returns_transformation(thing):
-        return OptaxSubject(name, thing, options)
-    return FunctionSubject(name, thing, options)
+    kind = next(kind for kind in KINDS if kind.takes(thing))
+    return kind(name, thing, options)
 
 
 def load(target: str) -> Any:
@@ -46,9 +43,11 @@ def load(target: str) -> Any:
         raise RefoptError(f"{target!r} names no target; write module:name or file.py:name, e.g. torch.optim:Adam")
     if place.partition(".")[0] == "keras":
         choose_backend()
+    file = Path(place) if place.endswith(".py") else None
     try:
-        module = _load_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    except Exception as error:  # importing a stranger's module may raise anything: that is the answer
+        with _importing_from(file.parent if file else Path()):
+            module = _load_file(file) if file else importlib.import_module(place)
+    except (Exception, SystemExit) as error:  # importing a stranger's module may raise anything: that is the answer
         raise Unsupported(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
     found = module
     for part in attribute.split("."):
@@ -58,24 +57,30 @@ def load(target: str) -> Any:
     return found
 
 
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """What lies in a folder can be imported, as when Python runs a file of it."""
+    place = str(folder.resolve())
+    sys.path.insert(0, place)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # a module may have removed it
+            sys.path.remove(place)
+
+
 def _load_file(path: Path) -> Any:
+    """A file as a module, under a name that hides no other: it may be called torch.py."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"_refopt_subject_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
 
 def _public(module: Any) -> list[str]:
     return sorted(n for n in dir(module) if not n.startswith("_") and callable(getattr(module, n)))[:20]
-
-
-def _returns_transformation(thing: Any) -> bool:
-    """Whether a function makes an optax transformation: its annotation or its module says so."""
-    thing = thing.func if isinstance(thing, functools.partial) else thing  # optax.nadam is a partial of optax.adam
-    annotation = str(getattr(thing, "__annotations__", {}).get("return", ""))
-    return "GradientTransformation" in annotation or str(getattr(thing, "__module__", "")).startswith("optax.")

@@ -1,4 +1,4 @@
-"""`torch.optim.Optimizer` classes and factories, driven in float64 on the CPU."""
+"""`torch.optim.Optimizer` classes, driven in float64 on the CPU."""
 
 from __future__ import annotations
 
@@ -8,46 +8,48 @@ from typing import Any
 
 import numpy as np
 
-from refopt.spec.errors import Unsupported
-from refopt.verifying.subjects.base import arguments, check_options, hyper_names, numeric_defaults, split_options
+from refopt.spec.errors import RefoptError, Unsupported
+from refopt.verifying.subjects.base import DTYPE, arguments, hyper_names, signature
+
+OPTIMIZER = "torch.optim.optimizer.Optimizer"
+BETAS = ("beta1", "beta2")  # torch has them as one argument, betas
 
 
 class TorchSubject:
-    """A class or function that takes parameters and returns a torch optimizer."""
+    """A torch optimizer class."""
 
     framework = "torch"
 
-    def __init__(
-        self, name: str, target: Callable[..., Any], options: Mapping[str, Any], dtype: str = "float64"
-    ) -> None:
-        self.name, self.target, self.dtype = name, target, dtype
+    def __init__(self, name: str, target: Callable[..., Any], options: Mapping[str, Any]) -> None:
+        self.name, self.target = name, target
         self.torch = importlib.import_module("torch")
-        names = hyper_names(target)
-        taken = arguments(target)
-        self.betas = "betas" in taken
-        known = {**names, **({"beta1": "beta1", "beta2": "beta2"} if self.betas else {})}
+        betas: Any = arguments(target)["betas"].default if "betas" in arguments(target) else None
+        self.betas = isinstance(betas, tuple) and len(betas) == len(BETAS)  # some have three, which mean other things
+        names = hyper_names(target) | ({beta: beta for beta in BETAS} if self.betas else {})
         options = dict(options)
-        if isinstance(options.get("betas"), tuple | list):
-            options["beta1"], options["beta2"] = options.pop("betas")
-        self.argument = {ours: theirs for theirs, ours in names.items()}
-        self.fixed, self.others = split_options(name, options, known)
-        check_options(name, self.others, target)
-        self.defaults = numeric_defaults(target, names)
-        if self.betas and isinstance(taken["betas"].default, tuple):
-            self.defaults |= dict(zip(("beta1", "beta2"), taken["betas"].default, strict=True))
-        self.settable = frozenset(known.values())
-        self.per_step = self.settable
+        if self.betas and isinstance(given := options.get("betas"), tuple | list):
+            if len(given) != len(BETAS):
+                raise RefoptError(f"{name}: betas must be two numbers; got {options['betas']!r}")
+            options |= dict(zip(BETAS, options.pop("betas"), strict=True))
+        self.signature = signature(name, target, options, names)
+        self.fixed, self.defaults = self.signature.fixed, dict(self.signature.defaults)
+        if self.betas:
+            self.defaults |= dict(zip(BETAS, betas, strict=True))
+        self.settable = self.per_step = frozenset(names.values())
         self.versions = {"torch": self.torch.__version__}
-        self.notes: tuple[str, ...] = ()
+
+    @staticmethod
+    def takes(target: Any) -> bool:
+        return any(f"{c.__module__}.{c.__qualname__}" == OPTIMIZER for c in getattr(target, "__mro__", ()))
 
     def drive(
         self, params: list[np.ndarray], grads: list[list[np.ndarray]], hyper: list[dict[str, float]]
     ) -> list[list[np.ndarray]]:
         torch = self.torch
-        dtype = getattr(torch, self.dtype)
+        dtype = getattr(torch, DTYPE)
         tensors = [torch.tensor(w, dtype=dtype).requires_grad_() for w in params]
         try:
-            optimizer = self.target(tensors, **self._arguments(hyper[0]), **self.others)
+            optimizer = self.target(tensors, **self._arguments(hyper[0]), **self.signature.others)
         except (TypeError, ValueError, RuntimeError) as error:
             raise Unsupported(f"{self.name} cannot be made with {hyper[0]}: {error}") from error
         results = []
@@ -62,7 +64,7 @@ class TorchSubject:
 
     def _arguments(self, hyper: Mapping[str, float]) -> dict[str, Any]:
         """The numbers under torch's names."""
-        given: dict[str, Any] = {self.argument[name]: value for name, value in hyper.items() if name in self.argument}
-        if self.betas and "beta1" in hyper:
-            given["betas"] = (hyper["beta1"], hyper["beta2"])
+        given: dict[str, Any] = {self.signature.argument[name]: value for name, value in hyper.items()}
+        if self.betas and BETAS[0] in given:
+            given["betas"] = tuple(given.pop(beta) for beta in BETAS)
         return given

@@ -1,0 +1,84 @@
+"""Thousands of variants on one input: what they have in common is computed once.
+
+The variants of a rule are made of a few dozen distinct lines. A line is a pure function of what it reads: on the same
+objects it gives the same answer, which is kept, and handed on as the same object. Lines are evaluated one by one, as
+NumPy evaluates them within their function, so that the numbers are those of the NumPy engine to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from refopt.spec.functions import FUNCTIONS, PROPERTIES, REDUCTIONS
+from refopt.spec.lines import Line, source_of
+
+KEPT = 1 << 22  # elements of kept answers, 32 MiB: on large arrays, variants share no more than their first steps
+
+
+class Shared:
+    """`shared(f, *given)` is `f(*given)`, computed once for the same objects; nothing may be changed in place.
+
+    What was given is kept with the answers, so that an id stands for one object. Once there is too much to keep,
+    nothing is added, and what was kept stays true.
+    """
+
+    def __init__(self) -> None:
+        self._answers: dict[tuple[int, ...], Any] = {}  # by ids alone: nothing in it for the garbage collector to visit
+        self._kept: dict[int, Any] = {}
+        self._size = 0
+
+    def __call__(self, function: Callable[..., Any], *given: Any) -> Any:
+        ids = (id(function), *map(id, given))
+        answer = self._answers.get(ids)
+        if answer is None:
+            answer = function(*given)
+            if self._size < KEPT:
+                self._answers[ids] = answer
+                self._kept |= zip(ids, (function, *given), strict=True)
+                self._size += answer.size if isinstance(answer, np.ndarray) else 1
+        return answer
+
+    def run(self, lines: Sequence[Compiled], values: dict[str, Any]) -> None:
+        """Assign in `values` what the lines assign."""
+        for target, function, taken in lines:
+            values[target] = self(function, *[values[name] for name in taken])
+
+
+class Compiled(NamedTuple):
+    """A line: the name that it assigns, its expression as a function, and the names that this takes."""
+
+    target: str
+    function: Callable[..., Any]
+    taken: tuple[str, ...]
+
+
+def compiled(lines: Sequence[Line]) -> list[Compiled]:
+    """Equal expressions get the same function, whichever variant they stand in."""
+    return [Compiled(line.target, *_function(source_of(line.value))) for line in lines]
+
+
+def of_tensors(lines: Sequence[Line]) -> bool:
+    """Whether the lines must see each tensor as a whole: for its norm, or its shape."""
+    return any(_names(source_of(line.value)) & (REDUCTIONS | PROPERTIES) for line in lines)
+
+
+@cache
+def _names(text: str) -> frozenset[str]:
+    """The names in an expression, functions included."""
+    return frozenset(compile(text, "<refopt>", "eval").co_names)
+
+
+@cache
+def _function(text: str) -> tuple[Callable[..., Any], tuple[str, ...]]:
+    taken = tuple(sorted(_names(text) - FUNCTIONS.keys()))
+    compute = eval(f"lambda {', '.join(taken)}: {text}", dict(FUNCTIONS))
+
+    def function(*given: Any) -> Any:
+        value = compute(*given)
+        return np.asarray(value) if isinstance(value, np.generic) else value  # NumPy makes scalars of 0-d arrays
+
+    return function, taken
