@@ -79,8 +79,13 @@ MAKING: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "a part within": (lambda: refopt.SGD({"b": W[1:2], "a": W}), ("params['b'] and params['a'] share", "or a copy")),
     "an array within a field": (lambda: refopt.SGD([M[:, 0], M[1:, :2]]), ("params[1] and params[0] share",)),
     "windows": (lambda: refopt.SGD([as_strided(W.copy(), (2, 2), (8, 8))]), ("params[0]", "elements that share")),
+    "a masked array": (lambda: refopt.SGD([np.ma.array([1.0])]), ("masked array would lose its mask", ".filled(")),
     "a NumPy scalar": (lambda: refopt.SGD([np.float64(1)]), ("params[0] is read-only", "np.array(x)")),
     "an average that is none": (lambda: refopt.average("sgd", W, refopt.init("sgd", W)), ("sgd", "no average", "ema")),
+    "one number by two names": (
+        lambda: refopt.verify("torch.optim:SGD", wd=0.1, weight_decay=0.2),
+        ("wd was given twice, once as 'weight_decay'",),
+    ),
     "a target without a name": (lambda: refopt.verify("torch.optim"), ("'torch.optim'", "module:name")),
     "a target that is not there": (lambda: refopt.verify("json:Adam"), ("json has no 'Adam'", "dumps")),
     "a target that cannot be called": (lambda: refopt.verify("json:__name__"), ("str", "give an optimizer class")),

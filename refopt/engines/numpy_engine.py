@@ -43,6 +43,8 @@ class NumpyEngine:
                 f"{self.name}: expected a NumPy array, got {type(array).__module__}.{type(array).__name__}; "
                 f"convert it with np.asarray, or leave backend= out to run where the array lives"
             )
+        if isinstance(array, np.ma.MaskedArray):
+            raise Unsupported(f"{self.name}: a masked array would lose its mask; pass array.filled(x) or array.data")
         if not array.dtype.isnative:
             raise Unsupported(
                 f"{self.name}: arrays must have this machine's byte order; got {array.dtype.str}; "

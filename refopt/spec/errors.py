@@ -22,6 +22,11 @@ def shown(value: object) -> str:
     return " ".join(brief.repr(value).split())
 
 
+def given_twice(owner: str, name: str, alias: str) -> RefoptError:
+    """`sgd: lr was given twice, once as 'learning_rate'; give it once`"""
+    return RefoptError(f"{owner}: {name} was given twice, once as {alias!r}; give it once")
+
+
 def unknown(owner: str, kind: str, value: object, allowed: Iterable[str], remedy: str = "") -> RefoptError:
     """`adam: unknown axis 'epsat'; choose from eps_at, bias. Did you mean 'eps_at'?`"""
     names = list(allowed)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from refopt.spec.declare import Axis, Rule
-from refopt.spec.errors import RefoptError, unknown
+from refopt.spec.errors import RefoptError, given_twice, unknown
 from refopt.spec.program import Program, program
 
 
@@ -87,7 +87,7 @@ def _numbers(hyper: Hyper, options: Mapping[str, Any]) -> Mapping[str, float]:
             names = [p.name for p in rule.hyper_parameters] + [axis.name for axis in rule.axes]
             raise unknown(rule.name, "hyper-parameter or axis", name, names) from None
         if parameter.name in given:
-            raise RefoptError(f"{rule.name}: {parameter.name} was given twice, once as {name!r}; give it once")
+            raise given_twice(rule.name, parameter.name, name)
         given[parameter.name] = parameter.check(rule.name, value)
     for name, value in given.items():
         if name not in hyper.read and value != hyper.values[name]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from refopt.rules import RULES
 from refopt.spec.declare import Rule
-from refopt.spec.errors import RefoptError
+from refopt.spec.errors import RefoptError, given_twice
 from refopt.spec.hyper import reads, variants
 from refopt.spec.program import Program, program
 
@@ -36,7 +36,7 @@ def canonical_hyper(rule: Rule, hyper: Mapping[str, float]) -> dict[str, float]:
     for name, value in hyper.items():
         parameter = rule.hyper_parameter(name)
         if parameter.name in values:
-            raise RefoptError(f"{rule.name}: {parameter.name} was given twice, once as {name!r}; give it once")
+            raise given_twice(rule.name, parameter.name, name)
         values[parameter.name] = parameter.check(rule.name, value)
     return values
 

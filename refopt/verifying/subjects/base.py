@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from refopt.spec.errors import RefoptError, Unsupported, unknown
+from refopt.spec.errors import RefoptError, Unsupported, given_twice, unknown
 from refopt.verifying.candidates import rule_name_of
 
 DTYPE = "float64"  # of the parameters and gradients that subjects are driven with: there, rounding hides nothing
@@ -98,6 +98,8 @@ def split_options(
     for name, value in options.items():
         ours = known.get(name) or (name if name in known.values() else None)
         if ours is not None and _is_number(value):
+            if ours in numbers:
+                raise given_twice(subject, ours, name)
             numbers[ours] = float(value)
         elif ours is None or not isinstance(value, str):
             others[name] = value  # momentum=None, or a schedule
