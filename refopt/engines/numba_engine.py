@@ -82,6 +82,8 @@ class Group:
         self.slot_addresses = {name: self.layout.addresses(arena) for name, arena in self.arenas.items()}
         # The parameters of the last step, and their addresses.
         self.known: tuple[list[np.ndarray], np.ndarray] | None = None
+        # Addresses of gradients and parameters that were found not to overlap.
+        self.apart: tuple[bytes, bytes] | None = None
 
     def step(
         self,
@@ -133,7 +135,9 @@ class Group:
             g.dtype == self.compute and g.flags.c_contiguous and g.flags.aligned for g in grads
         ):
             found = addresses(grads)
-            if not overlap(found, params, self.layout.sizes * self.compute.itemsize):
+            places = (found.tobytes(), params.tobytes())
+            if places == self.apart or not overlap(found, params, self.layout.sizes * self.compute.itemsize):
+                self.apart = places
                 return grads, found
         arena = self.layout.gather(grads, self.compute)
         return arena, self.layout.addresses(arena)

@@ -17,7 +17,7 @@ import numpy as np
 from refopt.engines.arena import Cut
 
 SERIAL = 1 << 15  # below this many elements a second thread costs more than it saves
-SHARE = 1 << 18  # elements that a thread takes at once: one that is held up leaves the rest to the others
+SHARE = 1 << 19  # elements that a thread takes at once: one that is held up leaves the rest to the others
 
 
 def share(cut: Cut, kernel: Any, table: np.ndarray, *arguments: Any) -> None:
