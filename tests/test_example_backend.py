@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("array_api_strict")
+pytest.importorskip("array_api_strict", reason="array-api-strict is not installed, which the example wraps")
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "examples" / "refopt-strict"
 

@@ -147,7 +147,7 @@ def test_traces_of_different_lengths_are_measured_alike() -> None:
 
 
 def test_a_trace_in_bfloat16_tensors() -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed, whose traces these are")
     trace = small_trace(results=[{"w": torch.tensor([0.75, 2.5], dtype=torch.bfloat16, requires_grad=True)},
                                  {"w": torch.tensor([0.6875, 2.0], dtype=torch.bfloat16)}])  # fmt: skip
     verdict = identify(trace, rule="sgd")

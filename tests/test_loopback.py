@@ -121,7 +121,7 @@ def test_numpy_arrays_are_adopted(backend: Loopback, device: str | None) -> None
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 def test_saving_and_resuming(backend: Loopback, device: str | None, suffix: str, tmp_path: Path) -> None:
     if suffix == ".safetensors":
-        pytest.importorskip("safetensors")
+        pytest.importorskip("safetensors", reason="safetensors is not installed, which writes this kind of file")
     first = refopt.Adam(wrapped(arrays(0)), power="product", backend=backend.name, device=device)
     first(0.1, wrapped(arrays(1), device or "here"))
     first.save(tmp_path / f"state{suffix}")

@@ -76,10 +76,10 @@ def test_every_choice(rule: str, dialect: str, axes: dict[str, str], dtype: str)
     assert_equal_runs(hyper_of(rule, dialect, **axes), [np.dtype(dtype)], SHAPES, steps=4)
 
 
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_thousand_steps(rule: str, dtype: str) -> None:
-    assert_equal_runs(hyper_of(rule, "objax"), [np.dtype(dtype)], [(7,), (3, 5)], steps=1000)
+@pytest.mark.parametrize(("rule", "dialect", "axes"), CASES)
+def test_thousand_steps(rule: str, dialect: str, axes: dict[str, str]) -> None:
+    dtypes = [np.dtype(np.float32), np.dtype(np.float64)]
+    assert_equal_runs(hyper_of(rule, dialect, **axes), dtypes, [(7,), (3, 5)], steps=1000)
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -40,6 +40,26 @@ def test_an_error_in_any_thread_reaches_the_caller() -> None:
         share(cut, kernel, np.zeros(0))
 
 
+def test_an_interrupt_waits_for_the_helpers() -> None:
+    """What they read and write may be freed as soon as `share` is left."""
+    if os.cpu_count() == 1:
+        pytest.skip("one processor: no helper threads; run this test on a machine with two")
+    cut = Cut(np.array([8 * SHARE], np.int64), SHARE)
+    here, begun, ended = threading.get_ident(), threading.Event(), []
+
+    def kernel(first: int, *_: object) -> None:
+        if threading.get_ident() == here:
+            assert begun.wait(10)
+            raise KeyboardInterrupt
+        begun.set()
+        threading.Event().wait(0.1)
+        ended.append(first)
+
+    with pytest.raises(KeyboardInterrupt):
+        share(cut, kernel, np.zeros(0))
+    assert len(ended) == 1
+
+
 def test_helpers_keep_off_the_callers_processor() -> None:
     if processor() is None or len(os.sched_getaffinity(0)) < 2:
         pytest.skip("threads can be placed on Linux with two processors; run this test there")

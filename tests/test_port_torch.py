@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="torch is not installed, whose port this tests")
 
 from port_cases import ADAM_FLOAT32_ULPS, FLOAT64_ULPS, hyper_of, name_of, varied  # noqa: E402
 from port_torch_cases import arrays, numbers_like, tensors  # noqa: E402

@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="torch is not installed, whose port this tests")
 
 from port_cases import hyper_of  # noqa: E402
 from port_torch_cases import (  # noqa: E402

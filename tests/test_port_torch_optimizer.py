@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="torch is not installed, whose port this tests")
 
 from port_cases import TORCH_ULPS, hyper_of  # noqa: E402
 from port_torch_cases import ADAM_NUMBERS, assert_same, draw, leaves, step, values  # noqa: E402

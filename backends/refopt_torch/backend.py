@@ -13,7 +13,7 @@ from refopt.spec.backend import Slots
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import Hyper
 from refopt_torch import arrays
-from refopt_torch.step import get_port, initial_slot, refused, step_
+from refopt_torch.step import check_step, get_port, initial_slot, refused, run_step_
 
 
 class TorchBackend:
@@ -65,11 +65,12 @@ class TorchBackend:
         in_place: bool,
     ) -> tuple[list[Tensor], Slots]:
         """Step number t. Without `in_place` the new parameters are detached clones."""
-        new = dict(slots)
+        rule, axes, new = hyper.rule.name, hyper.axes, dict(slots)
+        check_step(rule, axes, params, grads, slots)
         if not in_place:
             params = [p.detach().clone() for p in params]
             new = {name: [x.clone() for x in slot] if isinstance(slot, list) else slot for name, slot in new.items()}
-        step_(hyper.rule.name, hyper.axes, hyper.values, t, params, grads, new)
+        run_step_(rule, axes, hyper.values, t, params, grads, new)
         return list(params), new
 
     @torch.no_grad()

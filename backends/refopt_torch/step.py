@@ -69,20 +69,6 @@ def initial_slot(param: Tensor, init: str) -> Tensor:
     return torch.zeros_like(param, dtype=dtype)
 
 
-def step_(
-    rule: str,
-    axes: Axes,
-    values: Mapping[str, float],
-    t: int,
-    params: Sequence[Tensor],
-    grads: Sequence[Tensor] | None,
-    slots: dict[str, Any],
-) -> None:
-    """Step number t, in place: the tensors in params and slots, and the floats in slots. Gradients are only read."""
-    check_step(rule, axes, params, grads, slots)
-    run_step_(rule, axes, values, t, params, grads, slots)
-
-
 def check_step(
     rule: str, axes: Axes, params: Sequence[Tensor], grads: Sequence[Tensor] | None, slots: Mapping[str, Any]
 ) -> None:
@@ -108,7 +94,7 @@ def run_step_(
     grads: Sequence[Tensor] | None,
     slots: dict[str, Any],
 ) -> None:
-    """The step itself, on what `check_step` has passed."""
+    """Step number t on what `check_step` has passed. Writes to params and to slots: tensors in place, floats anew."""
     port = get_port(rule, axes)
     tensors = port.tensors(axes)
     numbers = {name: value for name, value in slots.items() if name not in tensors}

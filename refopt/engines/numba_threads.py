@@ -6,7 +6,7 @@ import ctypes
 import os
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -36,7 +36,11 @@ def share(cut: Cut, kernel: Any, table: np.ndarray, *arguments: Any) -> None:
 
     helpers = min(count, len(ranges)) - 1
     waiting = pool(os.getpid()).help(work, helpers) if helpers > 0 else []
-    work()
+    try:
+        work()
+    finally:  # an interrupt comes between two ranges: the arrays stay alive until the helpers have left them
+        ranges.clear()
+        wait(waiting)
     for future in waiting:
         future.result()
 
