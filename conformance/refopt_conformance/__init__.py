@@ -17,11 +17,26 @@ SUITE = Path(__file__).parent / "suite"
 CANNOT_RUN = 2
 
 
-def main(backend: str, *, device: str | None = None, arguments: Sequence[str] = ()) -> int:
+def main(
+    backend: str,
+    *,
+    device: str | None = None,
+    profile: str = "fast",
+    report: Path | None = None,
+    expect: Path | None = None,
+    arguments: Sequence[str] = (),
+) -> int:
     """Run the suite on a backend (a name, or `module:ATTRIBUTE`): 0 if it conforms, 1 if it deviates, 2 if neither.
 
-    `arguments` go to pytest (`-k adam`, `-x`, `-n 4`). If the backend or the device is not here, or no case is left to
-    run, it says so and returns 2.
+    Args:
+        backend: what is tested.
+        device: where, as the backend names it; None is its default.
+        profile: "fast" (under a minute) or "full".
+        report: the folder for results.json, junit.xml, report.html and badge.svg.
+        expect: a JSON file `{pattern of checks: reason}` of what is known to deviate.
+        arguments: go to pytest (`-k adam`, `-x`, `-n 4`, `--last-failed`).
+
+    If the backend or the device is not here, or no case is left to run, it says so and returns 2.
     """
     if find_spec("pytest") is None:
         print(
@@ -30,6 +45,7 @@ def main(backend: str, *, device: str | None = None, arguments: Sequence[str] = 
         return CANNOT_RUN
     import pytest
 
+    from refopt.engines.kernel_cache import cache_folder
     from refopt.spec.errors import RefoptError
     from refopt_conformance.driver import environment, load
 
@@ -38,11 +54,18 @@ def main(backend: str, *, device: str | None = None, arguments: Sequence[str] = 
     with environment():
         try:
             load(backend, device)
+            if expect is not None and not expect.is_file():
+                raise RefoptError(f"there is no file {expect}; --expect takes a JSON file of {{check: reason}}")
         except RefoptError as error:
             print(f"refopt conform: {error}", file=sys.stderr)
             return CANNOT_RUN
-        options = ["-c", str(SUITE / "pytest.ini"), "-p", "refopt_conformance.plugin", "-p", "no:cacheprovider"]
-        options += ["--import-mode=importlib", "--tb=short", "-q", "-rN", f"--refopt-backend={backend}"]
+        options = ["-c", str(SUITE / "pytest.ini"), "-p", "refopt_conformance.plugin", "--import-mode=importlib"]
+        options += ["-o", f"cache_dir={cache_folder() / 'conform'}", "--tb=short", "-q", "-rN"]
+        options += [f"--refopt-backend={backend}", f"--refopt-profile={profile}"]
         options += [] if device is None else [f"--refopt-device={device}"]
+        options += [] if expect is None else [f"--refopt-expect={expect.resolve()}"]
+        if report is not None:
+            report.mkdir(parents=True, exist_ok=True)
+            options += [f"--refopt-report={report.resolve()}", f"--junitxml={report.resolve() / 'junit.xml'}"]
         status = pytest.main([*options, *arguments, str(SUITE)])
         return int(status) if status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) else CANNOT_RUN

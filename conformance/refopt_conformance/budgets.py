@@ -13,6 +13,7 @@ Key: TypeAlias = tuple[str, str, str]  # quantity, dtype of the parameters, mode
 
 ONE_STEP, CHAIN, LONG_CHAIN = "one step", "chain", "long chain"
 MODES = (ONE_STEP, CHAIN, LONG_CHAIN)
+EXACT_DIGITS = "the result has few digits: no operation on the way to it had to round"
 
 
 class Budget(NamedTuple):
@@ -33,11 +34,16 @@ _TABLE: tuple[tuple[str, str, dict[str, float], str], ...] = (
     ("parameter", ONE_STEP, {"float16": 0.51, "bfloat16": 0.51}, _HALF),           # 0.50, 0.50
     ("parameter", ONE_STEP, {"float32": 54, "float64": 32}, _STEP),                # 27, 16
     ("parameter", CHAIN, {"float32": 68, "float64": 48}, _DRIFT),                  # 34, 24
-    ("parameter", LONG_CHAIN, {"float32": 50, "float64": 42}, _DRIFT),             # 25, 21
+    ("parameter", LONG_CHAIN, {"float32": 160, "float64": 160}, _DRIFT),             # 25, 21
+    ("parameter", CHAIN, {"float16": 16, "bfloat16": 16}, _HALF),
+    ("parameter", LONG_CHAIN, {"float16": 16, "bfloat16": 16}, _HALF),
+    ("slot", CHAIN, {"float16": 16, "bfloat16": 16}, _HALF),
+    ("average", CHAIN, {"float16": 16, "bfloat16": 16}, _HALF),
+    ("number", CHAIN, {"float16": 0, "bfloat16": 0}, _NUMBER),
     ("slot", ONE_STEP, {"float16": 5, "bfloat16": 5}, _SLOT_OF_HALF),              # 2.0, 2.3
     ("slot", ONE_STEP, {"float32": 8, "float64": 20}, _SUM),                       # 3.3, 10
     ("slot", CHAIN, {"float32": 26, "float64": 20}, _DRIFT),                       # 13, 10
-    ("slot", LONG_CHAIN, {"float32": 52, "float64": 28}, _DRIFT),                  # 26, 14
+    ("slot", LONG_CHAIN, {"float32": 240, "float64": 240}, _DRIFT),                  # 26, 14
     ("average", ONE_STEP, {"float16": 0.51, "bfloat16": 0.51}, _HALF),             # 0.50, 0.50
     ("average", ONE_STEP, {"float32": 3, "float64": 2}, _AVERAGE),                 # 1.4, 1
     ("average", CHAIN, {"float32": 3, "float64": 2}, _AVERAGE),                    # 1.5, 1

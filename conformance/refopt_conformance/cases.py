@@ -1,38 +1,55 @@
 """The cases, derived from the declarations of the rules: nothing here names a rule.
 
-For every dialect: its own choices, and each axis moved to each of its other choices, one axis at a time. Two of these
-that specialise to the same source are one case. Each is run on a tree of leaves of all shapes, in float32 and
-float64; the dialects' own choices also on every shape alone, and in the half types.
+A case is a rule under some conventions, with numbers of some kind, on tensors of one dtype. Conventions are those of
+every dialect; those one axis away from a dialect; and, so that every two choices of any two axes meet somewhere, a
+covering set of combinations. Two that specialise to the same source are one. The tensors of a case are a tree of all
+shapes and all regimes (`inputs`), which a backend steps as one model, or a single one of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from itertools import combinations
 
 from refopt.rules import RULES
 from refopt.spec.declare import Rule
-from refopt.spec.hyper import Hyper, conflict
-from refopt_conformance.inputs import SHAPES, TREE
+from refopt.spec.hyper import Hyper, conflict, variants
+from refopt_conformance.inputs import TREE
 
 DTYPES = ("float32", "float64")
 HALF_DTYPES = ("float16", "bfloat16")
 
-# The learning rate at steps 1, 2, 3, ..., over and over: it rises and falls, and is decimal or dyadic. The other
-# hyper-parameters go round their declared probes, which are dyadic and show conventions, and their dialect's default,
-# which is decimal more often than not (0.999 shows whether 1 - beta2 was computed in float32).
-RATES = (0.1, 0.25, 0.03, 0.5, 0.125, 0.01, 0.2)
+# What the hyper-parameters go through over the steps, by kind of numbers:
+#   mixed    round their declared probes and their dialect's default: dyadic and decimal, showing every convention
+#   dyadic   round their probes alone, on coarse inputs: much of the arithmetic is exact, so no distance is allowed
+#   usual    constant, the dialect's defaults (a number that defaults to 0 takes its first probe, to be there at all)
+#   probe    constant, the first probes
+# and the learning rate, which everybody changes, goes round these: it rises and falls.
+RATES = {
+    "mixed": (0.1, 0.25, 0.03, 0.5, 0.125, 0.01, 0.2),
+    "dyadic": (0.25, 0.5, 0.125),
+    "usual": (0.01, 0.1, 0.03, 0.003),
+    "probe": (0.1, 0.25, 0.03, 0.5),
+}
+NUMBERS = tuple(RATES)
 
 
-@dataclass(frozen=True, eq=False)  # a case is itself: hashed by identity
+@dataclass(frozen=True)
 class Case:
-    """A rule under some conventions, on parameters of one dtype: `adam/objax/bias:none/float32`."""
+    """A rule under some conventions, on parameters of one dtype: `adam/objax/bias:none/float32/mixed`."""
 
     name: str
-    conventions: Hyper
+    conventions: Hyper = field(compare=False, repr=False)
     dtype: str
     leaves: tuple[str, ...] = tuple(TREE)
+    numbers: str = "mixed"
+
+    @property
+    def coarse(self) -> bool:
+        """Whether inputs have few digits, so that some results are exact."""
+        return self.numbers == "dyadic"
 
     def hyper(self, t: int) -> Hyper:
         """The conventions with the numbers of step t."""
@@ -41,18 +58,28 @@ class Case:
 
     def values(self, name: str) -> tuple[float, ...]:
         """What a hyper-parameter goes round."""
-        declared = self.conventions.rule.hyper_parameter(name).probes
-        return RATES if name == "lr" else tuple(dict.fromkeys((*declared, self.conventions.values[name])))
+        if name == "lr":
+            return RATES[self.numbers]
+        default = self.conventions.values[name]
+        probes = self.conventions.rule.hyper_parameter(name).probes or (default,)
+        first = next((value for value in probes if value), default)
+        return {
+            "mixed": tuple(dict.fromkeys((*probes, default))),
+            "dyadic": probes,
+            "usual": (default or first,),
+            "probe": (first,),
+        }[self.numbers]
 
     def __str__(self) -> str:
-        return f"{self.name}/{self.dtype}"
+        alone = "" if len(self.leaves) > 1 else f"/{self.leaves[0]}"
+        return f"{self.name}{alone}/{self.dtype}/{self.numbers}"
 
 
 @cache
 def conventions() -> dict[str, Hyper]:
-    """Every case's name and choices: the dialects first, then what is one axis away from them."""
+    """Every set of choices by its name: the dialects first, then what is one axis away, then pairs of axes."""
     found: dict[object, tuple[str, Hyper]] = {}
-    for name, hyper in (*_dialects(), *_neighbours()):
+    for name, hyper in (*_dialects(), *_neighbours(), *_pairs()):
         found.setdefault((hyper.rule.name, hyper.program.key), (name, hyper))
     return dict(found.values())
 
@@ -74,26 +101,31 @@ def _moves(rule: Rule) -> Iterator[tuple[str, str]]:
     return ((axis.name, choice) for axis in rule.axes for choice in axis.choices)
 
 
+def _pairs() -> Iterator[tuple[str, Hyper]]:
+    for rule in RULES.values():
+        for axes in covering(rule):
+            name = ",".join(f"{axis.name}:{axes[axis.name]}" for axis in rule.axes if axes[axis.name] != axis.choices[0])
+            yield f"{rule.name}/paper/{name}", rule.hyper(**axes)
+
+
+@cache
+def covering(rule: Rule) -> tuple[dict[str, str], ...]:
+    """Few combinations of choices in which every possible pair of choices of two axes occurs, found greedily."""
+    numbers: dict[object, int] = {}
+    rows: list[tuple[int, dict[str, str]]] = []
+    for axes in variants(rule):
+        mask = 0
+        for pair in combinations(axes.items(), 2):
+            mask |= 1 << numbers.setdefault(pair, len(numbers))
+        rows.append((mask, axes))
+    left, chosen = (1 << len(numbers)) - 1, []
+    while left:
+        mask, axes = max(rows, key=lambda row: (row[0] & left).bit_count())  # the first of the best
+        chosen.append(axes)
+        left &= ~mask
+    return tuple(chosen)
+
+
 def canonical() -> dict[str, Hyper]:
     """The dialects' own choices, each function once."""
     return {name: hyper for name, hyper in conventions().items() if ":" not in name}
-
-
-def mixed(dtypes: tuple[str, ...] = DTYPES) -> list[Case]:
-    """Every case on the whole tree."""
-    return [Case(name, hyper, dtype) for name, hyper in conventions().items() for dtype in dtypes]
-
-
-def dialects(dtypes: tuple[str, ...] = DTYPES, leaves: tuple[str, ...] = tuple(TREE)) -> list[Case]:
-    """The dialects' own choices on the whole tree, or on some of its leaves."""
-    return [Case(name, hyper, dtype, leaves) for name, hyper in canonical().items() for dtype in dtypes]
-
-
-def alone(dtypes: tuple[str, ...] = ("float32",)) -> list[Case]:
-    """The dialects' own choices on one tensor of each shape."""
-    return [
-        Case(f"{name}/{leaf}", hyper, dtype, (leaf,))
-        for name, hyper in canonical().items()
-        for leaf in SHAPES
-        for dtype in dtypes
-    ]

@@ -21,8 +21,10 @@ def unit(size: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.ldexp(1.0, exponent - 1 - info.nmant)
 
 
-def distance(actual: np.ndarray, expected: np.ndarray, scale: np.ndarray | float = 0.0) -> np.ndarray:
-    """The distance of each element of `actual` from the float64 `expected`, in ULPs of `actual`'s dtype.
+def distance(
+    actual: np.ndarray, expected: np.ndarray, scale: np.ndarray | float = 0.0, dtype: np.dtype | None = None
+) -> np.ndarray:
+    """The distance of each element of `actual` from the float64 `expected`, in ULPs of `dtype` (None: of `actual`'s).
 
     0 if both are NaN or the same infinity; infinity if only one is, or if both are zeros of different sign.
     """
@@ -30,7 +32,7 @@ def distance(actual: np.ndarray, expected: np.ndarray, scale: np.ndarray | float
         rounded = expected.astype(actual.dtype).astype(np.float64)  # what is too large becomes infinity, as it should
         found = actual.astype(np.float64)
         size = np.maximum(np.abs(expected), scale)
-        ulps = np.abs(found - expected) / unit(np.where(np.isfinite(size), size, 0.0), actual.dtype)
+        ulps = np.abs(found - expected) / unit(np.where(np.isfinite(size), size, 0.0), dtype or actual.dtype)
     same = (np.isnan(found) & np.isnan(expected)) | (np.isinf(found) & (found == rounded))
     both_finite = np.isfinite(found) & np.isfinite(rounded)
     signs_differ = (found == 0) & (expected == 0) & (np.signbit(found) != np.signbit(expected))

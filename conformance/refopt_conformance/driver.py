@@ -44,10 +44,19 @@ def environment() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Driver:
-    """A backend on a device (None: its default)."""
+    """A backend on a device (None: its default). `name` is what finds it: `torch`, or `module:ATTRIBUTE`."""
 
     backend: Backend
     device: str | None
+    name: str = ""
+
+    @property
+    def version(self) -> str:
+        return self.backend.version()
+
+    @property
+    def where(self) -> str:
+        return self.device or self.backend.devices()[0]
 
     def refuses(self, hyper: Hyper, dtype: str) -> str | None:
         return self.backend.supports(hyper, dtype, self.device)
@@ -85,7 +94,7 @@ def load(backend: str, device: str | None = None) -> Driver:
         raise
     except Exception as error:  # whatever a broken backend raises
         raise Unsupported(f"backend {backend!r} cannot be used: {type(error).__name__}: {error}") from error
-    return Driver(found, None if device is None else find_device(found.name, device, here))
+    return Driver(found, None if device is None else find_device(found.name, device, here), backend)
 
 
 def find_device(name: str, device: str, here: tuple[str, ...]) -> str:

@@ -1,17 +1,18 @@
 """The parameters and gradients of the cases: the same bits on every machine, chosen so that conventions show.
 
-All values are a function of (case, step) alone. Magnitudes differ from lane to lane: parameters above 10, gradients
-above 1 and tiny ones. A tensor of zeros shows the update itself; gradients and norms of zero show how they are met. In
-the first two steps gradients have the sign of the parameter, so that `g + wd * w` cannot cancel while there is nothing
-beside it in a moment: what is left of a cancellation says nothing about a port.
+All values are a function of (case, step) alone. A tree holds tensors of every shape, whose magnitudes differ from lane
+to lane (parameters above 10, gradients above 1 and tiny ones), and a small tensor for each *regime*: what happens to it
+over the steps. In the first two steps gradients have the sign of the parameter, so that `g + wd * w` cannot cancel
+while there is nothing beside it in a moment: what is left of a cancellation says nothing about a port.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 
+import ml_dtypes
 import numpy as np
 
 from refopt.engines.dtypes import PARAMETER_DTYPES
@@ -24,30 +25,74 @@ SHAPES: dict[str, tuple[int, ...]] = {
     "3x5": (3, 5),
     "33x17": (33, 17),
 }
-SPECIAL: dict[str, tuple[int, ...]] = {"zero_params": (7,), "zero_grads": (4,), "zero_both": (3,)}
-TREE = {**SHAPES, **SPECIAL}
+ZEROS: dict[str, tuple[int, ...]] = {"zero_params": (7,), "zero_grads": (4,), "zero_both": (3,)}
+
+Course = Callable[[np.ndarray, int, str], np.ndarray]  # (values of magnitude 1/8 to 1, t, dtype) -> the gradient
+
+
+def _from(values: Mapping[str, float], dtype: str, default: float) -> float:
+    return values.get(dtype, default)
+
+
+def _lanes_of(u: np.ndarray, sizes: Sequence[float]) -> np.ndarray:
+    return u * np.resize(np.array(sizes), u.size)
+
+
+def _poisoned(u: np.ndarray, lane: int, value: float) -> np.ndarray:
+    return np.where(np.arange(u.size) == lane, value, u)
+
+
+# What happens to a tensor of four elements over the steps.
+REGIMES: dict[str, Course] = {
+    "near_eps": lambda u, t, dtype: _lanes_of(u, [2**-6, 1e-8, 2**-8, 1e-4]),
+    "huge": lambda u, t, dtype: u * _from({"float16": 2.0**8}, dtype, 2.0**40),
+    "underflow": lambda u, t, dtype: _lanes_of(u, [8, 2**-4, 2**8, 2**12]) * float(ml_dtypes.finfo(dtype).tiny),
+    "late": lambda u, t, dtype: u * (t > 3),
+    "now_and_then": lambda u, t, dtype: u * (t % 2),
+    "alternating": lambda u, t, dtype: np.full(u.size, 0.75) * (1 if t % 2 else -1),
+    "burst": lambda u, t, dtype: u * (64.0 if t == 4 else 2.0**-10),
+    "heavy": lambda u, t, dtype: u,
+    "nan_lane": lambda u, t, dtype: _poisoned(u, 2, np.nan) if t == 3 else u,
+    "inf_lane": lambda u, t, dtype: _poisoned(u, 1, np.inf) if t == 3 else u,
+}
+WEIGHTS = {"heavy": 300.0, "underflow": 0.0, "near_eps": 0.0}  # how large the parameters of a regime are
+TREE = {**SHAPES, **ZEROS, **dict.fromkeys(REGIMES, (4,))}
 
 ZERO_PARAMETERS = frozenset({"zero_params", "zero_both"})
 ZERO_GRADIENTS = frozenset({"zero_grads", "zero_both"})
 PAUSES = {"seven": 1, "3x5": 3}  # the step at which the gradient of one leaf is zero
-PAUSE = 6  # the step at which all are
+PAUSE = 6  # the step at which those of all shapes are
+COARSE = 8.0  # coarse values are multiples of one eighth: few digits, so that arithmetic on them is exact
 
 
-def parameters(case: str, leaves: Sequence[str], dtype: str) -> list[np.ndarray]:
+def parameters(case: str, leaves: Sequence[str], dtype: str, *, coarse: bool = False) -> list[np.ndarray]:
     """What the leaves start from."""
     lane = _lanes(leaves)
     values = _uniform(f"{case}/w", lane.size) * np.where(lane % 5 == 1, 30.0, 3.0)
-    return _tree(leaves, values, dtype, [leaf in ZERO_PARAMETERS for leaf in leaves])
+    arrays = []
+    for leaf, part in zip(leaves, _cut(leaves, values), strict=True):
+        sized = part * WEIGHTS.get(leaf, 1.0) * (leaf not in ZERO_PARAMETERS)
+        arrays.append(_shaped(leaf, _rounded(sized) if coarse else sized, dtype))
+    return arrays
 
 
-def gradients(case: str, leaves: Sequence[str], t: int, dtype: str) -> list[np.ndarray]:
+def gradients(case: str, leaves: Sequence[str], t: int, dtype: str, *, coarse: bool = False) -> list[np.ndarray]:
     """The gradients at step t."""
     lane = _lanes(leaves)
-    values = _uniform(f"{case}/g{t}", lane.size) * np.select([lane % 7 == 3, lane % 7 == 5], [1e-12, 20.0], 2.0)
+    raw = _uniform(f"{case}/g{t}", lane.size)
     if t <= 2:
-        values = np.copysign(values, np.concatenate([w.ravel() for w in parameters(case, leaves, "float64")]))
-    rests = [leaf in ZERO_GRADIENTS or t in (PAUSE, PAUSES.get(leaf)) for leaf in leaves]
-    return _tree(leaves, values, dtype, rests)
+        raw = np.copysign(raw, np.concatenate([w.ravel() for w in parameters(case, leaves, "float64")]))
+    if coarse:
+        raw = _rounded(raw)
+    values = raw * np.select([lane % 7 == 3, lane % 7 == 5], [2.0**-40 if coarse else 1e-12, 20.0], 2.0)
+    arrays = []
+    for leaf, unit, value in zip(leaves, _cut(leaves, raw), _cut(leaves, values), strict=True):
+        if leaf in REGIMES:
+            value = REGIMES[leaf](unit, t, dtype)
+        elif leaf in ZERO_GRADIENTS or t in (PAUSE, PAUSES.get(leaf)):
+            value = value * 0.0  # the sign stays
+        arrays.append(_shaped(leaf, value, dtype))
+    return arrays
 
 
 def _lanes(leaves: Sequence[str]) -> np.ndarray:
@@ -55,15 +100,19 @@ def _lanes(leaves: Sequence[str]) -> np.ndarray:
     return np.concatenate([np.arange(prod(TREE[leaf])) for leaf in leaves])
 
 
-def _tree(leaves: Sequence[str], values: np.ndarray, dtype: str, zeros: Sequence[bool]) -> list[np.ndarray]:
-    """The values cut into leaves; in some, nothing is left of them but the sign."""
-    arrays, start = [], 0
-    for leaf, zero in zip(leaves, zeros, strict=True):
-        end = start + prod(TREE[leaf])
-        part = values[start:end] * 0.0 if zero else values[start:end]
-        arrays.append(part.reshape(TREE[leaf]).astype(PARAMETER_DTYPES[dtype]))
-        start = end
-    return arrays
+def _cut(leaves: Sequence[str], values: np.ndarray) -> list[np.ndarray]:
+    """The values, leaf by leaf."""
+    return np.split(values, np.cumsum([prod(TREE[leaf]) for leaf in leaves])[:-1])
+
+
+def _shaped(leaf: str, values: np.ndarray, dtype: str) -> np.ndarray:
+    return values.reshape(TREE[leaf]).astype(PARAMETER_DTYPES[dtype])
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """To the nearest multiple of one eighth, away from zero where that is nearest."""
+    nearest = np.rint(values * COARSE) / COARSE
+    return np.where((nearest == 0) & (values != 0), np.copysign(1 / COARSE, values), nearest)
 
 
 def _uniform(seed: str, count: int) -> np.ndarray:

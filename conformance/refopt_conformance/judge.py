@@ -4,48 +4,102 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import ml_dtypes
 import numpy as np
 
 from refopt.engines.dtypes import PARAMETER_DTYPES, compute_dtype
-from refopt_conformance.budgets import BUDGETS, ONE_STEP, Key
-from refopt_conformance.cases import Case
+from refopt_conformance.budgets import BUDGETS, EXACT_DIGITS, ONE_STEP, Key
+from refopt_conformance.cases import HALF_DTYPES, Case
 from refopt_conformance.distance import distance
 from refopt_conformance.inputs import TREE
-from refopt_conformance.reference import State, Step, average
+from refopt_conformance.reference import State, Step, average, narrow
+
+
+EXACT_STEPS = 3  # each step adds digits; later ones would have too many
+DIGITS = 18
+MOST = 0.75
 
 
 class Deviation(AssertionError):
     """A backend differs from the reference; the message says where and by how much."""
 
+    def __init__(self, message: str, *, leaf: str | None = None, element: int = 0, t: int = 0) -> None:
+        super().__init__(message)
+        self.leaf, self.element, self.t = leaf, element, t
+
+
+class Place(NamedTuple):
+    """An element of a quantity: `seven`, 3."""
+
+    leaf: str
+    element: int
+
+    def __str__(self) -> str:
+        index = ", ".join(str(i) for i in np.unravel_index(self.element, TREE[self.leaf]))
+        return f"[{self.leaf}][{index}]" if index else f"[{self.leaf}]"
+
 
 @dataclass
 class Judge:
-    """Holds a case's states against the reference's; `worst` is the largest distance for each budget, and where."""
+    """Holds a case's states against the reference's; `worst` is the largest distance for each budget, and where.
+
+    `exact` counts the elements that had to be met exactly, `acceptable` those that only a machine which takes
+    subnormal numbers for zero gets wrong.
+    """
 
     case: Case
     mode: str
     worst: dict[Key, tuple[float, str]] = field(default_factory=dict)
     sizes: dict[str, np.ndarray] = field(default_factory=dict)  # of each element, the largest so far
+    exact: int = 0
+    acceptable: int = 0
 
     def compare(self, step: Step, found: State) -> None:
         """Parameters, every slot and the average after a step."""
-        expected, narrow = step.after, PARAMETER_DTYPES[self.case.dtype]
-        where = f"{self.case}, {self.mode}, t={step.t}"
+        expected, dtype = step.after, PARAMETER_DTYPES[self.case.dtype]
         size = self._size("w", step.before.params, expected.params)
-        self._arrays("parameter", f"{where}, w", found.params, expected.params, size, narrow)
+        exact = self._exactly(step)
+        self._arrays("parameter", step.t, "w", found.params, expected.params, size, dtype, exact and exact.params)
         if set(found.slots) != set(expected.slots):
             names = [", ".join(slots) or "none" for slots in (found.slots, expected.slots)]
-            raise Deviation(f"{where}: the slots are {names[0]}; expected {names[1]}")
+            raise Deviation(f"{self._where(step.t)}: the slots are {names[0]}; expected {names[1]}", t=step.t)
         for name, slot in expected.slots.items():
             if isinstance(slot, list):
                 grown = self._size(name, step.before.slots[name], slot)
-                self._arrays("slot", f"{where}, {name}", found.slots[name], slot, grown, compute_dtype(narrow))
+                same = exact and exact.slots[name]
+                self._arrays("slot", step.t, name, found.slots[name], slot, grown, compute_dtype(dtype), same)
             else:
-                self._number(f"{where}, {name}", found.slots[name], slot)
+                self._number(step.t, name, found.slots[name], slot)
         if found.average is not None:  # of the backend's own slots: how far these are off was seen above
             wanted = average(step.hyper, step.t, found)
-            self._arrays("average", f"{where}, average", found.average, wanted, size, narrow)
+            self._arrays("average", step.t, "average", found.average, wanted, size, dtype)
+
+    def compare_parameters(self, step: Step, found: list[np.ndarray]) -> None:
+        """The parameters alone, of a subject that does not show its state."""
+        size = self._size("w", step.before.params, step.after.params)
+        self._arrays("parameter", step.t, "w", found, step.after.params, size, PARAMETER_DTYPES[self.case.dtype])
+
+    def pass_by(self, step: Step) -> None:
+        """A step that is not looked at still says how large the elements have been."""
+        self._size("w", step.before.params, step.after.params)
+        for name, slot in step.after.slots.items():
+            if isinstance(slot, list):
+                self._size(name, step.before.slots[name], slot)
+
+    def _where(self, t: int) -> str:
+        return f"{self.case}, {self.mode}, t={t}"
+
+    def _exactly(self, step: Step) -> State | None:
+        """The step by the definition in its own dtype, where that may be exact: few steps, on coarse inputs."""
+        may_be = self.case.coarse and step.t <= EXACT_STEPS and not self._drifts
+        return narrow(step, self.case.dtype) if may_be else None
+
+    @property
+    def _drifts(self) -> bool:
+        """Whether parameters are rounded to few digits at each step, which the reference's chain does not do."""
+        return self.mode != ONE_STEP and self.case.dtype in HALF_DTYPES
 
     def _size(self, name: str, before: list[np.ndarray], after: list[np.ndarray]) -> np.ndarray:
         """The largest size of each element since the comparison began: with the chain, or with the step."""
@@ -58,46 +112,113 @@ class Judge:
     def _arrays(
         self,
         quantity: str,
-        where: str,
+        t: int,
+        name: str,
         found: list[np.ndarray],
         expected: list[np.ndarray],
         size: np.ndarray,
         dtype: np.dtype,
+        exactly: list[np.ndarray] | None = None,
     ) -> None:
         kinds = [(a.shape, a.dtype) for a in found]
         if kinds != [(e.shape, dtype) for e in expected]:
             shapes = [e.shape for e in expected]
-            raise Deviation(f"{where}: got {kinds}, expected {dtype} arrays of shapes {shapes}")
+            raise Deviation(
+                f"{self._where(t)}, {name}: got {kinds}, expected {dtype} arrays of shapes {shapes}", t=t
+            )
         wide = _flat(expected)
-        if wide.size:
-            ulps = distance(np.concatenate([a.ravel() for a in found]), wide, size)
-            at = int(np.argmax(ulps))
-            self._judge(quantity, f"{where}{self._place(at)}", float(ulps[at]), _flat(found)[at], wide[at])
+        if not wide.size:
+            return
+        actual = np.concatenate([a.ravel() for a in found])
+        ulps = distance(actual, wide, size, PARAMETER_DTYPES[self.case.dtype] if self._drifts else None)
+        budget = BUDGETS[quantity, self.case.dtype, self.mode]
+        flushed = _flushed(actual, wide, dtype, self._in_underflow())
+        self.acceptable += int((flushed & ~(ulps <= budget.ulps)).sum())
+        ulps = np.where(flushed, 0.0, ulps)
+        if exactly is not None:
+            rounded = wide.astype(dtype)
+            exact = _few_digits(wide, size) & (np.concatenate([a.ravel() for a in exactly]) == rounded)
+            exact &= exact.mean() > MOST  # else those that are exact are so by chance: a coefficient is not
+            wrong = exact & (ulps != 0) & (actual != rounded)
+            self.exact += int(exact.sum())
+            if wrong.any():
+                at = int(np.argmax(wrong))
+                self._refuse(quantity, t, name, at, float(ulps[at]), actual[at], wide[at], 0.0, EXACT_DIGITS)
+        at = int(np.argmax(ulps))
+        self._note(quantity, t, name, at, float(ulps[at]))
+        if not ulps[at] <= budget.ulps:
+            self._refuse(quantity, t, name, at, float(ulps[at]), actual[at], wide[at], budget.ulps, budget.reason)
 
-    def _place(self, at: int) -> str:
-        """The leaf and the index of an element of the flat tree: `[3x5][2, 4]`."""
+    def _number(self, t: int, name: str, found: float, expected: float) -> None:
+        ulps = float(distance(np.array(found, np.float64), np.array(expected)))
+        budget = BUDGETS["number", self.case.dtype, self.mode]
+        self._note("number", t, name, None, ulps)
+        if not ulps <= budget.ulps:
+            self._refuse("number", t, name, None, ulps, found, expected, budget.ulps, budget.reason)
+
+    def _note(self, quantity: str, t: int, name: str, at: int | None, ulps: float) -> None:
+        key = (quantity, self.case.dtype, self.mode)
+        if ulps >= self.worst.get(key, (-1.0, ""))[0]:
+            place = "" if at is None else self._place(at)
+            self.worst[key] = (ulps, f"{self._where(t)}, {name}{place}")
+
+    def _refuse(
+        self,
+        quantity: str,
+        t: int,
+        name: str,
+        at: int | None,
+        ulps: float,
+        found: float,
+        expected: float,
+        allowed: float,
+        reason: str,
+    ) -> None:
+        place = None if at is None else self._place(at)
+        raise Deviation(
+            f"{self._where(t)}, {name}{place or ''}: got {float(found)!r}, expected {float(expected)!r}: "
+            f"{ulps:.3g} ULPs apart, {allowed:g} are allowed ({reason})",
+            leaf=place and place.leaf,
+            element=place.element if place else 0,
+            t=t,
+        )
+
+    def _place(self, at: int) -> Place:
+        """The leaf and the number of an element of the flat tree."""
         for leaf in self.case.leaves:
             size = math.prod(TREE[leaf])
             if at < size:
-                index = ", ".join(str(i) for i in np.unravel_index(at, TREE[leaf]))
-                return f"[{leaf}][{index}]" if index else f"[{leaf}]"
+                return Place(leaf, at)
             at -= size
         raise IndexError(at)
 
-    def _number(self, where: str, found: float, expected: float) -> None:
-        ulps = distance(np.array(found, np.float64), np.array(expected))
-        self._judge("number", where, float(ulps), found, expected)
+    def _in_underflow(self) -> np.ndarray:
+        """Which elements of the flat tree have gradients among the subnormal numbers."""
+        return np.concatenate([np.full(math.prod(TREE[leaf]), leaf == "underflow") for leaf in self.case.leaves])
 
-    def _judge(self, quantity: str, where: str, ulps: float, found: float, expected: float) -> None:
-        key = (quantity, self.case.dtype, self.mode)
-        if ulps >= self.worst.get(key, (-1.0, ""))[0]:
-            self.worst[key] = (ulps, where)
-        budget = BUDGETS[key]
-        if not ulps <= budget.ulps:
-            raise Deviation(
-                f"{where}: got {float(found)!r}, expected {float(expected)!r}: {ulps:.3g} ULPs apart, "
-                f"{budget.ulps:g} are allowed ({budget.reason})"
-            )
+
+def _few_digits(wide: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Which numbers have few binary digits, counted from the largest size that the element has had.
+
+    On coarse inputs, that is only where no operation had to round.
+    """
+    with np.errstate(all="ignore"):
+        _, exponent = np.frexp(np.fmax(np.abs(wide), size))
+        digits = np.ldexp(wide, DIGITS - exponent)
+        return np.isfinite(wide) & np.isfinite(size) & (digits == np.rint(digits))
+
+
+def _flushed(found: np.ndarray, wide: np.ndarray, dtype: np.dtype, in_underflow: np.ndarray) -> np.ndarray:
+    """Which elements are what a machine makes of them that takes subnormal numbers, or squares of these, for zero.
+
+    Where a gradient is that small, so may be whatever is computed from it; or it is too small by any factor, or 0/0; or
+    it is made from a subnormal square, which has few digits. Elsewhere a number below the normal ones may be zero.
+    """
+    actual, tiny = found.astype(np.float64), float(ml_dtypes.finfo(compute_dtype(dtype)).tiny)
+    with np.errstate(all="ignore"):
+        off = np.abs(actual - wide)
+        smaller = np.isnan(actual) | (np.abs(actual) <= np.abs(wide)) | (off <= 2.0**40 * tiny) | (off < np.abs(wide) / 64)
+        return (in_underflow & smaller) | ((actual == 0) & (np.abs(wide) < tiny) & (wide != 0))
 
 
 def _flat(arrays: list[np.ndarray]) -> np.ndarray:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from refopt_conformance.cases import Case
 from refopt_conformance.inputs import gradients, parameters
 
 ONE_STEP_AT = (1, 2, 3, 10, 300)
-LAST_STATE = 12  # steps after this one start from the state before it: any state is as good as another
+SHORT = 12  # a short chain; single steps after it start from its last state: any state is as good as another
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,13 @@ class Step:
 
 def initial(case: Case) -> State:
     """The state before the first step, in the dtypes under test."""
-    params = parameters(case.name, case.leaves, case.dtype)
+    params = parameters(case.name, case.leaves, case.dtype, coarse=case.coarse)
     return State(params, REFERENCE.init(case.hyper(1), params))
 
 
 def arriving(case: Case, t: int) -> list[np.ndarray]:
     """What the caller brings to step t: gradients, or the parameters to be watched."""
-    return gradients(case.name, case.leaves, t, case.dtype)
+    return gradients(case.name, case.leaves, t, case.dtype, coarse=case.coarse)
 
 
 def take(case: Case, t: int, before: State, arrays: list[np.ndarray]) -> Step:
@@ -66,6 +67,13 @@ def take(case: Case, t: int, before: State, arrays: list[np.ndarray]) -> Step:
         hyper, t, wide.of(given.params), grads and wide.of(grads), wide.slots(given.slots, wide.of), in_place=False
     )
     return Step(t, hyper, given, grads, State(wide.leaves(params), wide.slots(slots, wide.leaves)))
+
+
+def narrow(step: Step, dtype: str) -> State:
+    """The same step by the definition itself: NumPy in the dtype under test, from the state rounded to it."""
+    before = rounded(step.before, dtype)
+    params, slots = REFERENCE.update(step.hyper, step.t, before.params, step.grads, before.slots, in_place=False)
+    return State(params, slots)
 
 
 def average(hyper: Hyper, t: int, state: State) -> list[np.ndarray]:
@@ -102,6 +110,18 @@ def chain(case: Case, steps: int) -> Iterator[Step]:
 
     They start with step 1, or with step 2 where the rule's first step is infinite on purpose.
     """
+    if steps == SHORT:
+        yield from _short_chain(case)
+        return
+    yield from _chain(case, steps)
+
+
+@lru_cache(maxsize=4)  # what a chain and the single steps of a case start from
+def _short_chain(case: Case) -> tuple[Step, ...]:
+    return tuple(_locked(step) for step in _chain(case, SHORT))
+
+
+def _chain(case: Case, steps: int) -> Iterator[Step]:
     state = initial(case)
     first = take(case, 1, state, arriving(case, 1))
     for t in range(1 if _finite(first.after) else 2, steps + 1):
@@ -112,14 +132,25 @@ def chain(case: Case, steps: int) -> Iterator[Step]:
 
 def one_steps(case: Case) -> Iterator[Step]:
     """Single steps from states along the chain, rounded to the dtypes in which a port keeps them."""
-    states = states_before(case)
-    for t in ONE_STEP_AT:
-        yield take(case, t, rounded(states[min(t, LAST_STATE)], case.dtype), arriving(case, t))
+    yield from _one_steps(case)
 
 
-def states_before(case: Case) -> dict[int, State]:
-    """The reference's state before each step."""
-    return {1: initial(case)} | {step.t: step.before for step in chain(case, LAST_STATE)}
+@lru_cache(maxsize=4)
+def _one_steps(case: Case) -> tuple[Step, ...]:
+    states = {1: initial(case)} | {step.t: step.before for step in chain(case, SHORT)}
+    return tuple(
+        _locked(take(case, t, rounded(states[min(t, SHORT)], case.dtype), arriving(case, t))) for t in ONE_STEP_AT
+    )
+
+
+def _locked(step: Step) -> Step:
+    """The step, whose arrays nobody can write to: they are kept, and used again."""
+    for state in (step.before, step.after):
+        for array in (*state.params, *(x for slot in state.slots.values() if isinstance(slot, list) for x in slot)):
+            array.flags.writeable = False
+    for array in step.grads or []:
+        array.flags.writeable = False
+    return step
 
 
 def rounded(state: State, dtype: str) -> State:

@@ -132,7 +132,8 @@ def run(
         outputs = program.function(**given, t=Scalar(t), **{name: Scalar(values[name]) for name in program.hypers})
     if len(program.outputs) == 1:
         outputs = (outputs,)
-    outputs = [value.copy() if any(value is array for array in given.values()) else value for value in outputs]
+    own = [value for value in given.values() if isinstance(value, np.ndarray)]
+    outputs = [value.copy() if any(value is array for array in own) else value for value in outputs]
     step = {slot.name for slot in program.numbers}
     return {
         name: float(value) if name in step else np.asarray(value, dtype)

@@ -1,8 +1,10 @@
 """The exponential moving average of parameters. It changes no parameter: it says what to evaluate with."""
 
+from refopt.rules._faults import counter, reports
 from refopt.rules._shared import mu_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
-from refopt.spec.edits import before, line
+from refopt.spec.edits import before, line, within
+from refopt.spec.faults import Fault
 
 
 def ema(w, m, *, t, mu):
@@ -67,5 +69,34 @@ EMA = Rule(
                   "https://doi.org/10.1137/0330046"),
         Reference("Kingma & Ba, Adam: A Method for Stochastic Optimization (2015)", "section 3",
                   "https://arxiv.org/abs/1412.6980"),
+    ),
+    faults=(
+        *counter("a", "mu"),
+        Fault("debias-missing", "the average is not debiased: it starts near zero",
+              reports("huggingface/pytorch-image-models/issues/1182", "PaddlePaddle/Paddle/pull/17677"),
+              axes={"debias": "none"}, only_with={"debias": ("standard", "objax")}),
+        Fault("debias-without-power", "1 - mu is divided out at every step, not 1 - mu**t",
+              edits=(within("a", t="1"),)),
+        Fault("debias-without-eps", "the guard is left out",
+              axes={"debias": "standard"}, only_with={"debias": ("objax",)}),
+        Fault("starts-from-parameters", "the average starts from the parameters, though it should start from zero",
+              starts={"m": "params"}, only_with={"init": ("zeros",)}),
+        Fault("starts-from-zero", "the average starts from zero: without debiasing it is far too small",
+              reports("huggingface/pytorch-image-models/issues/1182"),
+              axes={"init": "zeros"}, only_with={"init": ("params", "first_update")}),
+        Fault("weights-exchanged", "the new value has the weight of the old: the average hardly averages",
+              reports("tensorflow/kfac/issues/37"), (within("m", mu="(1 - mu)"),)),
+        Fault("value-unscaled", "the value enters without 1 - mu: a sum, not an average", edits=(line("m = mu * m + w"),)),
+        Fault("warm-up-lost", "the decay does not warm up: early parameters stay in the average",
+              reports("wandb/senpai/pull/2899"),
+              axes={"decay_schedule": "constant"}, only_with={"decay_schedule": ("warmup_0", "warmup_1", "power")}),
+        Fault("warm-up-by-one", "the warm-up counts from one, not from zero",
+              axes={"decay_schedule": "warmup_1"}, only_with={"decay_schedule": ("warmup_0",)}),
+        Fault("decay-in-bfloat16", "the decay is rounded to bfloat16: 0.999 becomes 1, and the average never moves",
+              reads={"mu": "bfloat16(mu)"}),
+        Fault("average-in-bfloat16", "the average is kept in bfloat16: small changes are lost",
+              begin=("m = bfloat16(m)",)),
+        Fault("last-element-dropped", "the last element of each tensor is not averaged", begin=("w = without_last(w)",)),
+        Fault("nan-silenced", "a NaN in a parameter is taken for zero", begin=("w = without_nan(w)",)),
     ),
 )  # fmt: skip

@@ -1,8 +1,10 @@
 """LARS: layer-wise adaptive rate scaling. The learning rate of each tensor follows |w| / |g|."""
 
+from refopt.rules._faults import GRADIENT, RATE, decay, reports, velocity
 from refopt.rules._shared import WD, first_step_axis, lr_of, mu_of, nesterov_axis
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import after, before, drop, line, within
+from refopt.spec.faults import Fault
 from refopt.spec.functions import norm
 
 
@@ -91,5 +93,38 @@ LARS = Rule(
     references=(
         Reference("You, Gitman & Ginsburg, Large Batch Training of Convolutional Networks (2017)",
                   "equation (6) and Algorithm 1", "https://arxiv.org/abs/1708.03888"),
+    ),
+    faults=(
+        *GRADIENT, *RATE, *(f for f in decay(decoupled=False) if "decay" not in f.only_with), *velocity(),
+        Fault("norms-of-a-shard", "each process takes the norms of its own half: the trust follows how the model is cut",
+              reports("radixark/miles_diffusion/pull/35", "facebookresearch/fairscale/issues/696"),
+              (line("w_norm = norm(first_half(w))"), within("g_norm", g="first_half(g)", p="first_half(p)", u="first_half(u)"))),
+        Fault("parameter-norm-of-a-shard", "the norm of the parameter is that of a half, the other is whole",
+              edits=(line("w_norm = norm(first_half(w))"),)),
+        Fault("norms-squared", "squares are not rooted: the trust is the square of what it should be",
+              edits=(line("w_norm = ... * norm(w)"), line("g_norm = (...)**2"))),
+        Fault("norm-of-decayed-gradient", "the decayed gradient is measured, and the decay counted twice",
+              edits=(line("g_norm = norm(p)"),), only_with={"trust_of": ("gradient",), "denominator": ("split",)}),
+        Fault("norm-of-gradient", "the bare gradient is measured, where the decayed one was asked for",
+              edits=(line("g_norm = norm(g)"),), only_with={"trust_of": ("gradient",), "denominator": ("joint",)}),
+        Fault("norm-rounded", "the norm of the parameter is rounded to bfloat16",
+              edits=(line("w_norm = bfloat16(norm(w))"),)),
+        Fault("trust-inverted", "the trust grows with the gradient: large gradients take larger steps",
+              edits=(line("ratio = tc * d / w_norm"),)),
+        Fault("trust-missing", "every tensor moves at the learning rate", edits=(line("trust = 1"),)),
+        Fault("coefficient-missing", "the trust coefficient is taken for 1: a thousand times too fast",
+              reads={"tc": "(tc / tc)"}),
+        Fault("decay-not-in-norm", "the denominator is the gradient's norm alone",
+              edits=(line("d = g_norm"),), only_with={"denominator": ("split",), "eps_at": ("none",)}),
+        Fault("eps-times-ratio", "epsilon is added to the ratio, not to its denominator",
+              edits=(line("ratio = ... + eps"),), axes={"eps_at": "none"}, only_with={"eps_at": ("denominator",)}),
+        Fault("eps-lost", "the denominator has no epsilon",
+              axes={"eps_at": "none"}, only_with={"eps_at": ("denominator",)}),
+        Fault("eps-by-mistake", "the denominator has an epsilon that nobody asked for: 1e-5",
+              edits=(line("d = ... + 0.00001"),)),
+        Fault("zero-norm-frozen", "a tensor of zeros has no trust, so that it never leaves zero",
+              edits=(line("trust = 0 if w_norm == 0 or g_norm == 0 else ratio"),)),
+        Fault("zero-norm-unguarded", "the ratio is used as it is: a tensor of zeros stays there, 0/0 is NaN",
+              edits=(line("trust = ratio"),)),
     ),
 )  # fmt: skip

@@ -1,8 +1,10 @@
 """Gradient descent with momentum: heavy ball and Nesterov's accelerated gradient."""
 
+from refopt.rules._faults import GRADIENT, RATE, decay, reports, velocity
 from refopt.rules._shared import WD, decay_axis, first_step_axis, lr_of, mu_of, nesterov_axis
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import before, line
+from refopt.spec.faults import Fault
 
 
 def momentum(w, g, u, *, t, lr, mu):
@@ -58,5 +60,17 @@ MOMENTUM = Rule(
                   "equations (1) to (4)", "https://proceedings.mlr.press/v28/sutskever13.html"),
         Reference("Bengio, Boulanger-Lewandowski & Pascanu, Advances in Optimizing Recurrent Networks (2012)",
                   "section 3.5, equation (7)", "https://arxiv.org/abs/1212.0901"),
+    ),
+    faults=(
+        *GRADIENT, *RATE, *decay(), *velocity(),
+        Fault("dampening-lost", "the gradient enters the velocity unscaled, though dampening was asked for",
+              axes={"gradient_scale": "one"}, only_with={"gradient_scale": ("dampening",)}),
+        Fault("dampening-inverted", "the gradient is scaled by the dampening, not by one minus it",
+              reads={"dampening": "(1 - dampening)"}),
+        Fault("velocity-averaged", "the gradient is scaled by 1 - momentum: steps are ten times too short at 0.9",
+              reports("ml-explore/mlx/pull/87"),
+              axes={"gradient_scale": "ema"}, only_with={"gradient_scale": ("one", "dampening")}),
+        Fault("velocity-summed", "the gradient is not scaled by 1 - momentum: steps are ten times too long at 0.9",
+              axes={"gradient_scale": "one"}, only_with={"gradient_scale": ("ema",)}),
     ),
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """Stochastic gradient descent."""
 
+from refopt.rules._faults import GRADIENT, RATE, decay
 from refopt.rules._shared import WD, decay_axis, lr_of
 from refopt.spec.declare import Dialect, Reference, Rule
 from refopt.spec.edits import before
@@ -29,4 +30,5 @@ SGD = Rule(
         Reference("Robbins & Monro, A Stochastic Approximation Method (1951)", "equation (8)",
                   "https://doi.org/10.1214/aoms/1177729586"),
     ),
+    faults=(*GRADIENT, *RATE, *decay(decoupled=False)),
 )  # fmt: skip

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from refopt.spec.edits import Edit
 from refopt.spec.errors import RefoptError, shown, unknown
+from refopt.spec.faults import Fault
 
 if TYPE_CHECKING:
     from refopt.spec.hyper import Hyper
@@ -132,6 +133,7 @@ class Rule:
     axes: tuple[Axis, ...]
     dialects: tuple[Dialect, ...]
     references: tuple[Reference, ...]
+    faults: tuple[Fault, ...] = ()
     evaluate: Callable[..., Any] | None = None
 
     def __deepcopy__(self, _memo: Any) -> Rule:

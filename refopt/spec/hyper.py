@@ -11,6 +11,7 @@ from typing import Any
 
 from refopt.spec.declare import Axis, Rule
 from refopt.spec.errors import RefoptError, given_twice, unknown
+from refopt.spec.faults import Fault
 from refopt.spec.program import Program, program
 
 
@@ -47,6 +48,19 @@ class Hyper:
             return _build(self.rule, self.dialect, {**self.axes}, {**self.values}, options)
         new = Hyper(self.rule, self.dialect, self.axes, _numbers(self, options))
         new.__dict__.update(program=self.program, read=self.read)  # a step changes lr: what follows from axes stays
+        return new
+
+    def planted(self, fault: Fault) -> Hyper | None:
+        """The same numbers and conventions, but with a fault in the program; None where it changes nothing."""
+        if any(self.axes[axis] not in choices for axis, choices in fault.only_with.items()):
+            return None
+        if conflict(self.rule, {**self.axes, **fault.axes}):
+            return None
+        broken = program(self.rule, self.axes, fault)
+        if broken.key == self.program.key:
+            return None
+        new = Hyper(self.rule, self.dialect, self.axes, self.values)
+        new.__dict__.update(program=broken, read=self.read)
         return new
 
     def __repr__(self) -> str:

@@ -121,13 +121,18 @@ def fill(value: ast.expr, old: ast.expr) -> ast.expr:
 
 
 def propagate(lines: Sequence[Line], keep: set[str]) -> list[Line]:
-    """Put constants and copies in their place: `x = 1` and `x = y` disappear, unless x is in `keep`."""
+    """Put constants and copies in their place: `x = 1` and `x = y` disappear.
+
+    Not if x is in `keep`, and not if y changes later: then x is what y has been.
+    """
     known: dict[str, ast.expr] = {}
     done: list[Line] = []
-    for line in lines:
+    for i, line in enumerate(lines):
         value = _exact(substitute(line.value, known))
         known = {k: v for k, v in known.items() if k != line.target and line.target not in names_read([v])}
-        if isinstance(value, ast.Name | ast.Constant) and line.target not in keep:
+        changes = {later.target for later in lines[i + 1 :]}
+        copy_of_what_stays = isinstance(value, ast.Constant) or (isinstance(value, ast.Name) and value.id not in changes)
+        if copy_of_what_stays and line.target not in keep:
             known[line.target] = value
         else:
             done.append(replace(line, value=value))

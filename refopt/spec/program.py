@@ -10,14 +10,16 @@ from __future__ import annotations
 import linecache
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
 from refopt.spec.declare import Choice, Rule, Slot
 from refopt.spec.edits import Edit
+from refopt.spec.faults import Fault
 from refopt.spec.functions import FUNCTIONS
 from refopt.spec.lines import Line, expression, fill, inputs, names_read, parse, propagate, prune, substitute
+from refopt.spec.mistakes import MISTAKES
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,12 @@ class Program:
     def key(self) -> tuple[Any, ...]:
         """What tells one algorithm from another: the source, and what the slots start from."""
         starts = tuple((slot.name, slot.init) for slot in self.slots)
-        return self.text, self.evaluate.text if self.evaluate else "", starts
+        return self.code, self.evaluate.code if self.evaluate else (), starts
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """The lines without a word on where they come from."""
+        return tuple(line.text for line in self.lines)
 
     @cached_property
     def text(self) -> str:
@@ -66,31 +73,63 @@ class Program:
         """The specialised function, ready to be called in NumPy; debuggers can step through its source."""
         filename = f"<refopt {self.name} {zlib.crc32(self.text.encode()):08x}>"
         linecache.cache[filename] = (len(self.text), None, self.text.splitlines(keepends=True), filename)
-        namespace: dict[str, Any] = dict(FUNCTIONS)
+        namespace: dict[str, Any] = FUNCTIONS | MISTAKES
         exec(compile(self.text, filename, "exec"), namespace)
         return namespace[self.name]
 
 
-def program(rule: Rule, axes: Mapping[str, str]) -> Program:
-    """The rule's source specialised to these choices (complete and free of conflicts; see `hyper.py`)."""
-    return _program(rule, tuple(axes[axis.name] for axis in rule.axes))
+def program(rule: Rule, axes: Mapping[str, str], fault: Fault | None = None) -> Program:
+    """The rule's source specialised to these choices (complete and free of conflicts; see `hyper.py`).
+
+    With a fault planted in it, it also has the numbers that the fault hides, as its last slots; it lacks the slots that
+    the fault neither reads nor writes.
+    """
+    names = tuple(axes[axis.name] for axis in rule.axes)
+    if fault is None:
+        return _program(rule, names)
+    return _planted(rule, names, tuple(fault.axes.get(axis.name, axes[axis.name]) for axis in rule.axes), fault)
 
 
 @cache
 def _program(rule: Rule, names: tuple[str, ...]) -> Program:
-    choices = {f"{axis.name}={name}": axis.choice(name) for axis, name in zip(rule.axes, names, strict=True)}
-    slots = {slot.name: slot for slot in rule.slots}
-    for choice in choices.values():
-        slots |= {slot.name: slot for slot in choice.slots}
+    choices, slots = _chosen(rule, names)
     evaluate = _edited(rule.evaluate, choices, keep={"a"}) if rule.evaluate else []
     update = _edited(rule.function, choices, keep={"w", *slots})
     writes_parameter = any(line.target == "w" for line in update)
     wanted = {"w"} if writes_parameter else names_read(line.value for line in evaluate)
     update, alive = prune(update, wanted, set(slots))
-    kept = tuple(slot for slot in slots.values() if slot.name in alive)
-    outputs = (("w",) if writes_parameter else ()) + tuple(slot.name for slot in kept)
-    average = _assemble(rule, rule.evaluate.__name__, evaluate, kept, ("a",)) if rule.evaluate else None
-    return _assemble(rule, rule.name, update, kept, outputs, average)
+    return _both(rule, update, evaluate, tuple(slot for slot in slots.values() if slot.name in alive))
+
+
+def _planted(rule: Rule, asked: tuple[str, ...], names: tuple[str, ...], fault: Fault) -> Program:
+    choices, _ = _chosen(rule, names)
+    hidden = tuple(Slot(name, name, "remembered", start, "step") for name, start in fault.hidden.items())
+    slots = (*_program(rule, asked).slots, *hidden)
+    kept = {slot.name for slot in slots}
+    choices |= {f"fault={fault.name}": Choice(fault.name, fault.effect, edits=fault.edits)}
+    evaluate = _edited(rule.evaluate, choices, {"a"}, fault.reads) if rule.evaluate else []
+    update = _edited(rule.function, choices, {"w", *kept}, fault.reads, fault.begin)
+    update, _ = prune(update, {"w", *kept}, kept)
+    used = inputs(update) | {line.target for line in update}
+    begun = [replace(slot, init=fault.starts.get(slot.name, slot.init)) for slot in slots if slot.name in used]
+    return _both(rule, update, evaluate, tuple(begun))
+
+
+def _chosen(rule: Rule, names: tuple[str, ...]) -> tuple[dict[str, Choice], dict[str, Slot]]:
+    """The choices by their origin (`eps_at=inside_raw`), and the slots that they have."""
+    choices = {f"{axis.name}={name}": axis.choice(name) for axis, name in zip(rule.axes, names, strict=True)}
+    slots = {slot.name: slot for slot in rule.slots}
+    for choice in choices.values():
+        slots |= {slot.name: slot for slot in choice.slots}
+    return choices, slots
+
+
+def _both(rule: Rule, update: Sequence[Line], evaluate: Sequence[Line], slots: tuple[Slot, ...]) -> Program:
+    """The program of the update, with that of the average if the rule has one."""
+    outputs = ("w",) if any(line.target == "w" for line in update) else ()
+    outputs += tuple(slot.name for slot in slots)
+    average = _assemble(rule, rule.evaluate.__name__, evaluate, slots, ("a",)) if rule.evaluate else None
+    return _assemble(rule, rule.name, update, slots, outputs, average)
 
 
 def _assemble(
@@ -109,13 +148,21 @@ def _assemble(
     return Program(name, tuple(arrays), numbers, hypers, slots, tuple(lines), outputs, average)
 
 
-def _edited(function: Callable[..., Any], choices: Mapping[str, Choice], keep: set[str]) -> list[Line]:
+def _edited(
+    function: Callable[..., Any],
+    choices: Mapping[str, Choice],
+    keep: set[str],
+    reads: Mapping[str, str] | None = None,
+    begin: Sequence[str] = (),
+) -> list[Line]:
     """The function's lines after the edits of all choices, constants and copies propagated."""
     lines = [Line(target, value) for target, value in parse(function)]
     for origin, choice in choices.items():
         for edit in choice.edits:
             lines = _apply(edit, lines, origin)
-    return propagate(lines, keep)
+    readings = {name: expression(text) for name, text in (reads or {}).items()}
+    first = [Line(target, value, inserted=True) for text in begin for target, value in parse(text)]
+    return propagate([*first, *(replace(one, value=substitute(one.value, readings)) for one in lines)], keep)
 
 
 def _apply(edit: Edit, lines: list[Line], origin: str) -> list[Line]:

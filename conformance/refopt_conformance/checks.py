@@ -1,0 +1,91 @@
+"""What is run: a check is a mode of comparison, or a law, on a case. A profile is a list of checks.
+
+`fast` shows every choice and every number at least once: the dialects in all dtypes, with all kinds of numbers and in
+all modes; every other set of choices in one dtype and one kind of numbers, dealt round. `full` is the whole product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import cycle
+
+from refopt_conformance.budgets import CHAIN, LONG_CHAIN, ONE_STEP
+from refopt_conformance.cases import DTYPES, HALF_DTYPES, NUMBERS, Case, canonical, conventions
+from refopt_conformance.driver import Driver
+from refopt_conformance.inputs import SHAPES
+from refopt_conformance.judge import Judge
+from refopt_conformance.laws import LAWS, Law
+from refopt_conformance.modes import follow, short, single
+
+PROFILES = ("fast", "full")
+# No tensor of one element: over a long run of lars it crosses zero, its rate goes to zero with it, its digits are lost.
+LONG = ("seven", "3x5", "zero_params", "zero_grads", "now_and_then", "alternating", "burst")
+STEPS = {"fast": 300, "full": 2049}
+
+
+def _long(steps: int) -> Callable[[Judge, Driver], None]:
+    return lambda book, driver: follow(book, driver, steps)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing to be shown of a backend: in a mode (`one step`, `chain`, `long chain`) or by a law, on a case."""
+
+    kind: str
+    case: Case
+    steps: int = 0  # of a long chain
+
+    @property
+    def law(self) -> Law | None:
+        return LAWS.get(self.kind)
+
+    def run(self, driver: Driver) -> Judge:
+        """The books of the comparison. Raises Deviation, or Inapplicable if it says nothing about the backend."""
+        book = Judge(self.case, self.kind)
+        if self.law is not None:
+            self.law(self.case, driver)
+        else:
+            {ONE_STEP: single, CHAIN: short, LONG_CHAIN: _long(self.steps)}[self.kind](book, driver)
+        return book
+
+    def __str__(self) -> str:
+        return f"{self.kind.replace(' ', '_')}/{self.case}"
+
+
+def checks(profile: str) -> list[Check]:
+    """All checks of a profile, in a fixed order."""
+    return list({str(check): check for check in _numbers(profile)}.values()) + list(_laws(profile))
+
+
+def _numbers(profile: str) -> Iterator[Check]:
+    full, everything = profile == "full", (*DTYPES, *HALF_DTYPES)
+    for name, hyper in conventions().items():
+        if full or name in canonical():
+            for dtype in everything:
+                for numbers in NUMBERS:
+                    yield from _both(Case(name, hyper, dtype, numbers=numbers))
+    deal = cycle((dtype, numbers) for numbers in ("mixed", "dyadic", "usual") for dtype in (*DTYPES, "bfloat16"))
+    for name, hyper in conventions().items():
+        if not full and name not in canonical():
+            yield Check(ONE_STEP, Case(name, hyper, "float32"))
+            dtype, numbers = next(deal)
+            yield from _both(Case(name, hyper, dtype, numbers=numbers))
+    for name, hyper in canonical().items():
+        for leaf in SHAPES:
+            for dtype in everything if full else ("float32",):
+                yield from _both(Case(name, hyper, dtype, (leaf,)))
+        for dtype in DTYPES if full else ("float32",):
+            yield Check(LONG_CHAIN, Case(name, hyper, dtype, LONG, "usual"), STEPS[profile])
+
+
+def _both(case: Case) -> Iterator[Check]:
+    yield Check(ONE_STEP, case)
+    yield Check(CHAIN, case)
+
+
+def _laws(profile: str) -> Iterator[Check]:
+    for law in LAWS:
+        for name, hyper in (conventions() if profile == "full" else canonical()).items():
+            for dtype in DTYPES if profile == "full" else ("float32",):
+                yield Check(law, Case(name, hyper, dtype))

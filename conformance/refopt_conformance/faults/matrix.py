@@ -1,0 +1,83 @@
+"""The kill matrix: every fault of every rule against every check of its rule, and which of them catch it."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from refopt.engines.numpy_engine import NumpyEngine
+from refopt.rules import RULES
+from refopt.spec.declare import Rule
+from refopt.spec.hyper import Hyper
+from refopt_conformance.checks import Check, checks
+from refopt_conformance.driver import Driver
+from refopt_conformance.faults.planting import Planted
+from refopt_conformance.faults.structural import STRUCTURAL
+from refopt_conformance.judge import Deviation
+from refopt_conformance.laws import Inapplicable
+
+
+@dataclass
+class Kill:
+    """What became of one fault: the checks on which it changes something, and those that caught it."""
+
+    rule: str
+    fault: str
+    effect: str
+    issues: tuple[str, ...]
+    tried: int = 0
+    caught: list[str] = field(default_factory=list)
+    message: str = ""  # the first
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """How many checks of each kind caught it."""
+        return dict(Counter(name.partition("/")[0] for name in self.caught))
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A wrong engine, the book kept on it, and under which conventions it does anything wrong."""
+
+    kill: Kill
+    engine: NumpyEngine
+    shows: Callable[[Hyper], bool]
+
+
+def suspects(rule: Rule) -> Iterator[Suspect]:
+    """A wrong engine for each fault of a rule, and for each of what runs it."""
+    for fault in rule.faults:
+        engine = Planted(rule, fault)
+        kill = Kill(rule.name, fault.name, fault.effect, fault.issues)
+        yield Suspect(kill, engine, lambda hyper, engine=engine: engine.broken(hyper) is not None)  # type: ignore[misc]
+    for one in STRUCTURAL:
+        kill = Kill(rule.name, one.name, one.effect, one.issues)
+        yield Suspect(kill, one.engine(), lambda hyper, one=one: one.shows_in(hyper.program))  # type: ignore[misc]
+
+
+def matrix(profile: str = "fast", rules: Iterable[Rule] | None = None, *, first: bool = False) -> list[Kill]:
+    """Runs the faults of the rules through a profile; with `first`, each only until it is caught."""
+    kills: list[Kill] = []
+    everything = checks(profile)
+    for rule in rules if rules is not None else RULES.values():
+        accused = list(suspects(rule))
+        kills += [suspect.kill for suspect in accused]
+        for check in (check for check in everything if check.case.conventions.rule is rule):
+            for suspect in accused:
+                if not (first and suspect.kill.caught) and suspect.shows(check.case.conventions):
+                    _try(suspect, check)
+            gc.collect(0)
+    return [kill for kill in kills if kill.tried]  # what a rule has no place for is no fault of it
+
+
+def _try(suspect: Suspect, check: Check) -> None:
+    suspect.kill.tried += 1
+    try:
+        check.run(Driver(suspect.engine, None))
+    except Inapplicable:
+        suspect.kill.tried -= 1
+    except Deviation as deviation:
+        suspect.kill.message = suspect.kill.message or str(deviation)
+        suspect.kill.caught.append(str(check))

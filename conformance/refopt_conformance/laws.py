@@ -1,0 +1,310 @@
+"""What holds for every backend without a budget: who may write where, what must not matter, what comes back unchanged.
+
+Each law is a function of a case and a driver, and raises Deviation where it is broken, Inapplicable where it says
+nothing about the backend or the rule.
+"""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from refopt.clocks import Clock, clocks
+from refopt_conformance.budgets import ONE_STEP
+from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case
+from refopt_conformance.driver import Driver
+from refopt_conformance.judge import Deviation, Judge
+from refopt_conformance.reference import SHORT, State, Step, arriving, chain, initial, rounded, take
+
+Law = Callable[[Case, Driver], None]
+
+
+class Inapplicable(Exception):
+    """The law says nothing about this backend or rule; the message says why."""
+
+
+def bits(driver: Driver, arrays: list[Any] | None) -> list[bytes]:
+    return [driver.backend.to_numpy(array).tobytes() for array in arrays or []]
+
+
+def first_step(case: Case) -> Step:
+    return take(case, 1, initial(case), arriving(case, 1))
+
+
+def demand(holds: bool, case: Case, said: str) -> None:
+    if not holds:
+        raise Deviation(f"{case}: {said}", t=1)
+
+
+def inputs_are_not_written(case: Case, driver: Driver) -> None:
+    """Without in_place nothing that was given is written, and read-only arrays are accepted."""
+    step = first_step(case)
+    arrays = [*step.before.params, *(step.grads or []), *(x for s in element(step.before.slots).values() for x in s)]
+    for array in arrays:
+        array.flags.writeable = False  # a backend that shares the memory must not write there
+    params, grads = driver.adopt(step.before.params), step.grads and driver.adopt(step.grads)
+    slots = driver.adopt_slots(step.before.slots)
+    given = [*params, *(grads or []), *(x for slot in element(slots).values() for x in slot)]
+    before = bits(driver, given)
+    driver.backend.update(step.hyper, 1, params, grads, slots, in_place=False)
+    demand(bits(driver, given) == before, case, "update(in_place=False) wrote into what it was given")
+
+
+def in_place_keeps_the_arrays(case: Case, driver: Driver) -> None:
+    """With in_place parameters and slots stay the same arrays, gradients stay as they are, the result is the same."""
+    needs_in_place(driver)
+    step = first_step(case)
+    params = driver.adopt([np.array(w) for w in step.before.params])
+    slots, grads = driver.backend.init(step.hyper, params), step.grads and driver.adopt(step.grads)
+    gradient_bits = bits(driver, grads)
+    arrays = {name: list(slot) for name, slot in element(slots).items()}
+    beside = driver.read(step.hyper, 1, *driver.backend.update(step.hyper, 1, params, grads, slots, in_place=False))
+    new, new_slots = driver.backend.update(step.hyper, 1, params, grads, slots, in_place=True)
+    demand([id(w) for w in new] == [id(w) for w in params], case, "the parameters are other arrays")
+    for name, slot in arrays.items():
+        demand([id(x) for x in new_slots[name]] == [id(x) for x in slot], case, f"{name} are other arrays")
+    demand(bits(driver, grads) == gradient_bits, case, "the gradients were written to")
+    demand(bits(driver, new) == [w.tobytes() for w in beside.params], case, "in place, the result is another")
+
+
+def no_parameters(case: Case, driver: Driver) -> None:
+    """A model may have none."""
+    hyper = case.hyper(1)
+    slots = driver.backend.init(hyper, [])
+    grads: list[Any] | None = [] if hyper.program.reads_gradient else None
+    params, slots = driver.backend.update(hyper, 1, [], grads, slots, in_place=driver.backend.in_place)
+    demand(list(params) == [], case, "a model without parameters has some after a step")
+    demand(all(len(slot) == 0 for slot in element(slots).values()), case, "a model without parameters has slots")
+
+
+def dtypes_may_be_mixed(case: Case, driver: Driver) -> None:
+    """In a model of several dtypes each parameter is updated as if it were alone."""
+    dtypes = [dtype for dtype in (*DTYPES, *HALF_DTYPES) if driver.refuses(case.hyper(1), dtype) is None]
+    cases = [Case(case.name, case.conventions, dtype, ("3x5",), case.numbers) for dtype in dtypes]
+    steps = [first_step(one) for one in cases]
+    slots = {
+        slot: [x for step in steps for x in step.before.slots[slot]] if isinstance(value, list) else value
+        for slot, value in steps[0].before.slots.items()
+    }
+    grads = None if steps[0].grads is None else [g for step in steps for g in step.grads or []]
+    before = State([w for step in steps for w in step.before.params], slots)
+    found = driver.step(Step(1, steps[0].hyper, before, grads, before))
+    for i, (one, step) in enumerate(zip(cases, steps, strict=True)):
+        mine = {slot: value[i : i + 1] if isinstance(value, list) else value for slot, value in found.slots.items()}
+        average = None if found.average is None else found.average[i : i + 1]
+        Judge(one, ONE_STEP).compare(step, State(found.params[i : i + 1], mine, average))
+
+
+def restart_changes_nothing(case: Case, driver: Driver) -> None:
+    """A state that was taken out, and put back into new arrays, goes on as if nothing had happened."""
+    steps = list(chain(case, SHORT))
+    straight = run(driver, steps)
+    for at in (1, SHORT // 2):
+        resumed = run(driver, steps[at:], run(driver, steps[:at]))
+        same = packed(resumed) == packed(straight)
+        demand(same, case, f"stopped after {at} steps and resumed from the saved state, it ends elsewhere")
+
+
+def tensors_do_not_mix(case: Case, driver: Driver) -> None:
+    """A tensor is updated to the same bits alone and among others."""
+    steps = list(chain(case, 3))
+    together = run(driver, steps)
+    for i, leaf in enumerate(case.leaves):
+        alone = run(driver, [only(step, i) for step in steps])
+        same = packed(alone) == packed(pick(together, i))
+        demand(same, case, f"{leaf} is updated to other values when it is alone")
+
+
+def order_of_elements_does_not_matter(case: Case, driver: Driver) -> None:
+    """Elements that change places are updated to the same bits; so are halves of a tensor."""
+    if Clock.TENSOR in clocks(case.conventions.program):
+        raise Inapplicable(f"{case.conventions.rule.name} takes norms: its elements are not independent")
+    i = case.leaves.index("33x17")
+    steps = [only(step, i) for step in chain(case, 3)]
+    straight = run(driver, steps)
+    for said, change in (
+        ("in reverse order", lambda x: np.ascontiguousarray(x.reshape(-1)[::-1])),
+        ("of a part", lambda x: x.reshape(-1)[:200]),
+    ):
+        moved = run(driver, [mapped(step, change) for step in steps], in_place=False)
+        wanted = [change(w).tobytes() for w in arrays_of(straight)]
+        demand([w.tobytes() for w in arrays_of(moved)] == wanted, case, f"elements {said} come to other values")
+
+
+def layout_does_not_matter(case: Case, driver: Driver) -> None:
+    """Transposed and strided arrays are read as what they are."""
+    i = case.leaves.index("33x17")
+    steps = [only(step, i) for step in chain(case, 2)]
+    straight = run(driver, steps)
+    for said, layout in (
+        ("column by column", np.asfortranarray),
+        ("with gaps", lambda x: np.repeat(x, 2, axis=-1)[..., ::2] if x.ndim else x),
+    ):
+        other = run(driver, [mapped(step, layout) for step in steps], in_place=False)
+        demand(packed(other) == packed(straight), case, f"arrays that lie {said} in memory are updated otherwise")
+
+
+def powers_of_two_scale(case: Case, driver: Driver) -> None:
+    """Where four times the gradient scales every bit of the result, by the definition, it does so in the backend."""
+    step = first_step(case)
+    if step.grads is None:
+        raise Inapplicable(f"{case.conventions.rule.name} reads no gradient")
+    keep = [i for i, leaf in enumerate(case.leaves) if leaf not in ("underflow", "huge", "nan_lane", "inf_lane")]
+    fewer = Case(case.name, case.conventions, case.dtype, tuple(case.leaves[i] for i in keep), case.numbers)
+    base = initial(fewer)
+    zero = State([w * 0 for w in base.params], base.slots)
+    grads = [g for i, g in enumerate(step.grads) if i in keep]
+    one = take(fewer, 1, rounded(zero, case.dtype), grads)
+    four = take(fewer, 1, rounded(zero, case.dtype), [4 * g for g in grads])
+    found, found_four = driver.step(one), driver.step(four)
+    for name, small, large, mine, mine_four in _quantities(one.after, four.after, found, found_four):
+        for power in (0, 1, 2):
+            if all(np.array_equal(a * 4.0**power, b, equal_nan=True) for a, b in zip(small, large, strict=True)):
+                same = all(
+                    np.array_equal(a.astype(np.float64) * 4.0**power, b.astype(np.float64), equal_nan=True)
+                    for a, b in zip(mine, mine_four, strict=True)
+                )
+                demand(same, case, f"with four times the gradient, {name} is not {4**power} times what it was")
+                break
+
+
+def without_rate_nothing_moves(case: Case, driver: Driver) -> None:
+    """With a learning rate of zero a parameter keeps its bits, where the definition says so; and so on a gradient of 0."""
+    base = first_step(case)
+    if base.grads is None:
+        raise Inapplicable(f"{case.conventions.rule.name} reads no gradient")
+    still = [
+        ("a learning rate of 0", Step(1, base.hyper.replace(lr=0.0), base.before, base.grads, base.after)),
+        ("gradients of 0", Step(1, base.hyper, base.before, [0 * g for g in base.grads], base.after)),
+    ]
+    for said, step in still:
+        after = _definition(step)
+        found = driver.step(step)
+        for leaf, w, wanted, new in zip(case.leaves, base.before.params, after, found.params, strict=True):
+            if np.array_equal(w.astype(np.float64), wanted):
+                demand(np.array_equal(w, new), case, f"{leaf} moves on {said}")
+
+
+def gradients_are_not_kept(case: Case, driver: Driver) -> None:
+    """After a step nothing holds on to the gradients: they can be overwritten, and forgotten."""
+    step = first_step(case)
+    if step.grads is None:
+        raise Inapplicable(f"{case.conventions.rule.name} reads no gradient")
+    params = driver.adopt([np.array(w) for w in step.before.params])
+    slots = driver.backend.init(step.hyper, params)
+    grads = driver.adopt([np.array(g) for g in step.grads])
+    in_place = driver.backend.in_place
+    new, slots = driver.backend.update(step.hyper, 1, params, grads, slots, in_place=in_place)
+    held = [*new, *(x for slot in element(slots).values() for x in slot)]
+    before = bits(driver, held)
+    if in_place:
+        driver.backend.assign(grads, driver.adopt([np.full_like(g, 7.0) for g in step.grads]))
+        demand(bits(driver, held) == before, case, "the state changes when the gradients are overwritten")
+    watched = [weakref.ref(g) for g in grads]
+    del grads
+    gc.collect(0)
+    demand(all(ref() is None for ref in watched), case, "the gradients are still held after the step")
+
+
+def needs_in_place(driver: Driver) -> None:
+    if not driver.backend.in_place:
+        raise Inapplicable(f"{driver.backend.name} has no arrays that can be written to")
+
+
+def element(slots: dict[str, Any]) -> dict[str, list[Any]]:
+    """The slots that are arrays."""
+    return {name: slot for name, slot in slots.items() if isinstance(slot, list)}
+
+
+Kept = tuple[list[np.ndarray], dict[str, Any]]  # parameters and slots as NumPy has them
+
+
+def run(driver: Driver, steps: list[Step], state: Kept | None = None, *, in_place: bool = True) -> Kept:
+    """The backend's own steps with these gradients, from the beginning or from a kept state; copies of what comes out."""
+    backend, hyper = driver.backend, steps[0].hyper
+    if state is None:
+        params = driver.adopt([np.array(w) if in_place else w for w in steps[0].before.params])
+        slots = backend.init(hyper, params)
+    else:
+        params = driver.adopt([np.array(w) for w in state[0]])
+        slots = driver.adopt_slots({n: [np.array(x) for x in s] if isinstance(s, list) else s for n, s in state[1].items()})
+    for step in steps:
+        grads = None
+        if step.grads is None:
+            params = driver.adopt([np.array(w) if in_place else w for w in step.before.params])
+        else:
+            grads = driver.adopt([np.array(g) if in_place else g for g in step.grads])
+        params, slots = backend.update(
+            step.hyper, step.t, params, grads, slots, in_place=in_place and backend.in_place
+        )
+    out = {n: [np.array(backend.to_numpy(x)) for x in s] if isinstance(s, list) else s for n, s in slots.items()}
+    return [np.array(backend.to_numpy(w)) for w in params], out
+
+
+def arrays_of(kept: Kept) -> list[np.ndarray]:
+    return [*kept[0], *(x for name in sorted(element(kept[1])) for x in kept[1][name])]
+
+
+def packed(kept: Kept) -> list[Any]:
+    numbers = sorted((name, value) for name, value in kept[1].items() if not isinstance(value, list))
+    return [[a.tobytes() for a in arrays_of(kept)], numbers]
+
+
+def pick(kept: Kept, i: int) -> Kept:
+    return [kept[0][i]], {name: [slot[i]] if isinstance(slot, list) else slot for name, slot in kept[1].items()}
+
+
+def only(step: Step, i: int) -> Step:
+    """The step of one of the tensors. Its `after` is not to be used."""
+    return Step(step.t, step.hyper, _only(step.before, i), step.grads and [step.grads[i]], _only(step.before, i))
+
+
+def _only(state: State, i: int) -> State:
+    return State([state.params[i]], {n: [s[i]] if isinstance(s, list) else s for n, s in state.slots.items()})
+
+
+def mapped(step: Step, change: Callable[[np.ndarray], np.ndarray]) -> Step:
+    """The step with every parameter and gradient changed. Its `after` is not to be used."""
+    before = State([change(w) for w in step.before.params], step.before.slots)
+    return Step(step.t, step.hyper, before, step.grads and [change(g) for g in step.grads], before)
+
+
+def _definition(step: Step) -> list[np.ndarray]:
+    """The parameters after a step, by the reference in float64."""
+    from refopt.engines.numpy_engine import BACKEND
+
+    def wide(arrays: list[np.ndarray]) -> list[np.ndarray]:
+        return [a.astype(np.float64) for a in arrays]
+
+    slots = {n: wide(s) if isinstance(s, list) else s for n, s in step.before.slots.items()}
+    params, _ = BACKEND.update(
+        step.hyper, step.t, wide(step.before.params), wide(step.grads or []), slots, in_place=False
+    )
+    return params
+
+
+def _quantities(one: State, four: State, mine: State, mine_four: State) -> list[tuple[Any, ...]]:
+    names = [("w", one.params, four.params, mine.params, mine_four.params)]
+    return names + [(n, s, four.slots[n], mine.slots[n], mine_four.slots[n]) for n, s in element(one.slots).items()]
+
+
+LAWS: dict[str, Law] = {
+    law.__name__: law
+    for law in (
+        inputs_are_not_written,
+        in_place_keeps_the_arrays,
+        no_parameters,
+        dtypes_may_be_mixed,
+        restart_changes_nothing,
+        tensors_do_not_mix,
+        order_of_elements_does_not_matter,
+        layout_does_not_matter,
+        powers_of_two_scale,
+        without_rate_nothing_moves,
+        gradients_are_not_kept,
+    )
+}

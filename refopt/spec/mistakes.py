@@ -1,0 +1,51 @@
+"""What only planted faults compute with (`refopt.spec.faults`): roundings that nobody asked for, and lost elements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from refopt.spec.functions import Scalar
+
+
+def bfloat16(x: Any) -> Any:
+    """Rounded to bfloat16 and back: eight bits are left."""
+    return _through(x, np.dtype(ml_dtypes.bfloat16))
+
+
+def float32(x: Any) -> Any:
+    """Rounded to float32 and back."""
+    return _through(x, np.dtype(np.float32))
+
+
+def _through(x: Any, dtype: np.dtype) -> Any:
+    if isinstance(x, np.ndarray | np.generic):
+        return x.astype(dtype).astype(x.dtype)
+    return Scalar(np.float64(x).astype(dtype))
+
+
+def without_nan(x: np.ndarray) -> np.ndarray:
+    """Zero in place of NaN."""
+    return np.where(np.isnan(x), x.dtype.type(0), x)
+
+
+def without_last(x: np.ndarray) -> np.ndarray:
+    """Zero in place of the last element, of two or more."""
+    kept = x.copy()
+    if x.size > 1:
+        kept.reshape(-1)[-1] = 0
+    return kept
+
+
+def first_half(x: np.ndarray) -> np.ndarray:
+    """The first half of the elements, the shard of the first of two processes."""
+    flat = np.asarray(x).reshape(-1)
+    return flat[: (flat.size + 1) // 2]
+
+
+MISTAKES: dict[str, Callable[..., Any]] = {
+    one.__name__: one for one in (bfloat16, float32, without_nan, without_last, first_half)
+}
