@@ -6,6 +6,7 @@ import json
 import sys
 from enum import StrEnum
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -42,6 +43,13 @@ class Format(StrEnum):
     latex = "latex"
     json = "json"
     markdown = "markdown"
+
+
+class Profile(StrEnum):
+    """How much of the suite is run."""
+
+    fast = "fast"
+    full = "full"
 
 
 def parse(options: list[str] | None, *taken: str) -> dict[str, Any]:
@@ -129,8 +137,15 @@ def conform(
     device: Annotated[
         str | None, typer.Option(help="Where to run, e.g. cuda; the backend's default if not given.")
     ] = None,
+    profile: Annotated[Profile, typer.Option(help="How much: fast takes under a minute.")] = Profile.fast,
+    report: Annotated[
+        Path | None, typer.Option(help="A folder for results.json, junit.xml, report.html and badge.svg.")
+    ] = None,
+    expect: Annotated[
+        Path | None, typer.Option(help="A JSON file {pattern of checks: reason} of what is known to deviate.")
+    ] = None,
 ) -> None:
-    """Run the shared conformance suite against a backend. Further arguments go to pytest."""
+    """Run the shared conformance suite against a backend. Further arguments (-k, -n, --last-failed) go to pytest."""
     try:
         suite = import_module("refopt_conformance")
         import_module("pytest")
@@ -138,7 +153,11 @@ def conform(
         raise RefoptError(
             f"the suite needs pytest ({error}); install it with: pip install 'refopt[conform]'"
         ) from error
-    raise typer.Exit(suite.main(backend, device=device, arguments=context.args))
+    raise typer.Exit(
+        suite.main(
+            backend, device=device, profile=profile.value, report=report, expect=expect, arguments=context.args
+        )
+    )
 
 
 @app.command()

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["main"]
+__all__ = ["PROFILES", "main"]
 
 SUITE = Path(__file__).parent / "suite"
+PROFILES = ("fast", "full")
 CANNOT_RUN = 2
 
 

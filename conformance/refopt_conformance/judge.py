@@ -132,7 +132,7 @@ class Judge:
         actual = np.concatenate([a.ravel() for a in found])
         ulps = distance(actual, wide, size, PARAMETER_DTYPES[self.case.dtype] if self._drifts else None)
         budget = BUDGETS[quantity, self.case.dtype, self.mode]
-        flushed = _flushed(actual, wide, dtype, self._in_underflow())
+        flushed = _flushed(actual, wide, dtype, self._in_underflow(), 1 / 2 if self._drifts else 1 / 64)
         self.acceptable += int((flushed & ~(ulps <= budget.ulps)).sum())
         ulps = np.where(flushed, 0.0, ulps)
         if exactly is not None:
@@ -208,16 +208,18 @@ def _few_digits(wide: np.ndarray, size: np.ndarray) -> np.ndarray:
         return np.isfinite(wide) & np.isfinite(size) & (digits == np.rint(digits))
 
 
-def _flushed(found: np.ndarray, wide: np.ndarray, dtype: np.dtype, in_underflow: np.ndarray) -> np.ndarray:
+def _flushed(
+    found: np.ndarray, wide: np.ndarray, dtype: np.dtype, in_underflow: np.ndarray, part: float
+) -> np.ndarray:
     """Which elements are what a machine makes of them that takes subnormal numbers, or squares of these, for zero.
 
     Where a gradient is that small, so may be whatever is computed from it; or it is too small by any factor, or 0/0; or
-    it is made from a subnormal square, which has few digits. Elsewhere a number below the normal ones may be zero.
+    it is off by a part, being made from a subnormal square, which has few digits. Elsewhere a number below the normal ones may be zero.
     """
     actual, tiny = found.astype(np.float64), float(ml_dtypes.finfo(compute_dtype(dtype)).tiny)
     with np.errstate(all="ignore"):
         off = np.abs(actual - wide)
-        smaller = np.isnan(actual) | (np.abs(actual) <= np.abs(wide)) | (off <= 2.0**40 * tiny) | (off < np.abs(wide) / 64)
+        smaller = np.isnan(actual) | (np.abs(actual) <= np.abs(wide)) | (off <= 2.0**40 * tiny) | (off < np.abs(wide) * part)
         return (in_underflow & smaller) | ((actual == 0) & (np.abs(wide) < tiny) & (wide != 0))
 
 

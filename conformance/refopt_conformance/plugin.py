@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from refopt_conformance.checks import PROFILES, Check, checks
+from refopt_conformance import PROFILES
+from refopt_conformance.checks import Check, checks
 from refopt_conformance.driver import Driver, environment, load
 from refopt_conformance.expectations import expect
 from refopt_conformance.judge import Deviation

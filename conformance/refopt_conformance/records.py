@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 from refopt_conformance.budgets import BUDGETS, Key
-from refopt_conformance.checks import Check
+from refopt_conformance.checks import Check, checks
 from refopt_conformance.judge import Judge
 
 SCHEMA = "refopt-conformance-report/1"
@@ -86,7 +86,8 @@ class Run:
             for key, (ulps, where) in self.worst().items()
         ]
         cases = []
-        for record in self.records:
+        order = {str(check): i for i, check in enumerate(checks(self.profile))}
+        for record in sorted(self.records, key=lambda record: order.get(record.id, -1)):  # they come as they are done
             row = asdict(record)
             row["worst"] = [[*worst[:3], _number(worst[3]), worst[4]] for worst in record.worst]
             cases.append({name: value for name, value in row.items() if value not in ("", [], 0)})

@@ -6,6 +6,7 @@ import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from refopt.engines.numpy_engine import NumpyEngine
 from refopt.rules import RULES
@@ -17,6 +18,9 @@ from refopt_conformance.faults.planting import Planted
 from refopt_conformance.faults.structural import STRUCTURAL
 from refopt_conformance.judge import Deviation
 from refopt_conformance.laws import Inapplicable
+
+SCHEMA = "refopt-kill-matrix/1"
+CONTROL = "no fault"  # the engine as it is: whatever catches it is wrong itself
 
 
 @dataclass
@@ -47,7 +51,8 @@ class Suspect:
 
 
 def suspects(rule: Rule) -> Iterator[Suspect]:
-    """A wrong engine for each fault of a rule, and for each of what runs it."""
+    """The engine as it is; a wrong one for each fault of a rule, and for each of what runs it."""
+    yield Suspect(Kill(rule.name, CONTROL, "the reference engine itself", ()), NumpyEngine(), lambda hyper: True)
     for fault in rule.faults:
         engine = Planted(rule, fault)
         kill = Kill(rule.name, fault.name, fault.effect, fault.issues)
@@ -81,3 +86,23 @@ def _try(suspect: Suspect, check: Check) -> None:
     except Deviation as deviation:
         suspect.kill.message = suspect.kill.message or str(deviation)
         suspect.kill.caught.append(str(check))
+
+
+def as_dict(kills: list[Kill], profile: str) -> dict[str, Any]:
+    """The matrix for JSON: the checks by number, and for each fault the numbers of those that caught it."""
+    names = [str(check) for check in checks(profile)]
+    number = {name: i for i, name in enumerate(names)}
+    rows = [
+        {
+            "rule": kill.rule,
+            "fault": kill.fault,
+            "effect": kill.effect,
+            "issues": list(kill.issues),
+            "tried": kill.tried,
+            "kinds": kill.kinds,
+            "message": kill.message,
+            "caught": [number[name] for name in kill.caught],
+        }
+        for kill in kills
+    ]
+    return {"schema": SCHEMA, "profile": profile, "checks": names, "faults": rows}

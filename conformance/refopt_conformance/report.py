@@ -1,0 +1,105 @@
+"""The report of a run: results.json, a page that needs nothing but itself, and a badge. pytest writes junit.xml."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from refopt.spec.errors import RefoptError
+from refopt_conformance.records import Run
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+GREEN, RED, GREY = "#1a7f37", "#cf222e", "#6e7781"
+
+
+def write_report(run: Run, folder: Path) -> Iterator[Path]:
+    """Writes the files, and names each that is written."""
+    results = run.as_dict()
+    texts = {
+        "results.json": json.dumps(results, indent=1, ensure_ascii=False) + "\n",
+        "report.html": page(results, kill_matrix()),
+        "badge.svg": badge("refopt", status_word(results)),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        yield folder / name
+
+
+def kill_matrix() -> dict[str, Any]:
+    """The suite's own kill matrix, as it was made with it."""
+    text = files("refopt_conformance.faults").joinpath("matrix.json").read_text(encoding="utf-8")
+    return json.loads(text)
+
+
+def status_word(results: dict[str, Any]) -> str:
+    """`conforms`, `deviates` or `not tested`."""
+    word = str(results["status"]).partition(":")[0]
+    return word if word in ("conforms", "deviates") else "not tested"
+
+
+def page(results: dict[str, Any], matrix: dict[str, Any]) -> str:
+    """The report as one HTML page."""
+    try:
+        from jinja2 import Environment
+    except ImportError as error:
+        raise RefoptError(f"the report needs jinja2 ({error}); install it with: pip install 'refopt[conform]'") from error
+    source = files("refopt_conformance").joinpath("report.html.j2").read_text(encoding="utf-8")
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
+    return template.render(
+        run=results,
+        word=status_word(results),
+        dtypes=DTYPES,
+        table=table(results["cases"]),
+        failures=[case for case in results["cases"] if case["outcome"] in ("failed", "error")],
+        rows=[row(case) for case in results["cases"]],
+        matrix=matrix,
+        rules=by_rule(matrix),
+    )
+
+
+def table(cases: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """For each rule and dialect, by dtype: how many checks ran, passed and failed, and the largest part of a budget."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for case in cases:
+        if "rule" not in case:
+            continue
+        cells = found.setdefault(f"{case['rule']}/{case['dialect']}", {})
+        cell = cells.setdefault(case["dtype"], {"passed": 0, "failed": 0, "skipped": 0, "ulps": -1.0, "where": ""})
+        kind = {"error": "failed", "expected": "failed"}.get(case["outcome"], case["outcome"])
+        cell[kind] += 1
+        for quantity, _, _, ulps, where in case.get("worst", []):
+            if quantity == "parameter" and float(ulps) >= cell["ulps"]:
+                cell |= {"ulps": float(ulps), "where": where}
+    return found
+
+
+def row(case: dict[str, Any]) -> list[Any]:
+    """A check for the list that can be filtered: its name, outcome, worst distance of a parameter, and what was said."""
+    ulps = max((float(worst[3]) for worst in case.get("worst", []) if worst[0] == "parameter"), default=None)
+    return [case["id"], case["outcome"], ulps if ulps != float("inf") else "inf", case.get("message", "")]
+
+
+def by_rule(matrix: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The faults of each rule."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for fault in matrix["faults"]:
+        found.setdefault(fault["rule"], []).append(fault)
+    return found
+
+
+def badge(label: str, word: str) -> str:
+    """An SVG badge: `refopt | conforms`."""
+    colour = {"conforms": GREEN, "deviates": RED}.get(word, GREY)
+    left, right = 8 + 6.6 * len(label) + 8, 8 + 6.6 * len(word) + 8
+    text = 'fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" text-anchor="middle"'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right:g}" height="20" role="img" '
+        f'aria-label="{label}: {word}"><title>{label}: {word}</title>'
+        f'<rect width="{left + right:g}" height="20" rx="3" fill="#444"/>'
+        f'<path d="M{left:g} 0h{right - 3:g}a3 3 0 0 1 3 3v14a3 3 0 0 1-3 3h-{right - 3:g}z" fill="{colour}"/>'
+        f'<text x="{left / 2:g}" y="14" {text}>{label}</text>'
+        f'<text x="{left + right / 2:g}" y="14" {text}>{word}</text></svg>\n'
+    )
