@@ -154,9 +154,7 @@ def conform(
             f"the suite needs pytest ({error}); install it with: pip install 'refopt[conform]'"
         ) from error
     raise typer.Exit(
-        suite.main(
-            backend, device=device, profile=profile.value, report=report, expect=expect, arguments=context.args
-        )
+        suite.main(backend, device=device, profile=profile.value, report=report, expect=expect, arguments=context.args)
     )
 
 

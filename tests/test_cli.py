@@ -224,7 +224,18 @@ def test_conform_starts_the_suite(refopt: Command, monkeypatch: pytest.MonkeyPat
     called: list[Any] = []
     monkeypatch.setattr(refopt_conformance, "main", lambda *a, **k: called.append((a, k)) or 5)
     assert refopt("conform", "torch", "--device", "cuda", "-k", "adam and not lars", "-x")[0] == 5
-    assert called == [(("torch",), {"device": "cuda", "arguments": ["-k", "adam and not lars", "-x"]})]
+    assert called == [
+        (
+            ("torch",),
+            {
+                "device": "cuda",
+                "profile": "fast",
+                "report": None,
+                "expect": None,
+                "arguments": ["-k", "adam and not lars", "-x"],
+            },
+        )
+    ]
     monkeypatch.setitem(sys.modules, "refopt_conformance", None)
     status, _, err = refopt("conform", "torch")
     assert (status, err.count("\n")) == (2, 1)

@@ -182,9 +182,9 @@ def test_a_new_rule_is_tested_as_it_is_declared(backend: str, status: int, tmp_p
         "toy/paper/float32",
         "toy/paper/bfloat16",
         "toy/paper/3x5/float32",
-        "toy/paper/sum_of:squares/float64",
+        "toy/paper/sum_of:squares/float32",
     ):
-        assert f"test_one_step[{case}] {'FAILED' if status else 'PASSED'}" in done.stdout
+        assert f"test[one_step/{case}/mixed] {'FAILED' if status else 'PASSED'}" in done.stdout
 
 
 DEVICES = [

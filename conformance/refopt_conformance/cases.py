@@ -104,7 +104,9 @@ def _moves(rule: Rule) -> Iterator[tuple[str, str]]:
 def _pairs() -> Iterator[tuple[str, Hyper]]:
     for rule in RULES.values():
         for axes in covering(rule):
-            name = ",".join(f"{axis.name}:{axes[axis.name]}" for axis in rule.axes if axes[axis.name] != axis.choices[0])
+            name = ",".join(
+                f"{axis.name}:{axes[axis.name]}" for axis in rule.axes if axes[axis.name] != axis.choices[0]
+            )
             yield f"{rule.name}/paper/{name}", rule.hyper(**axes)
 
 

@@ -1,4 +1,4 @@
-"""What is known to fail: `{pattern of checks: reason}`. An expectation that nothing meets any more is itself a failure."""
+"""What is known to fail: `{pattern of checks: reason}`. An expectation that is met no more is a failure."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from refopt_conformance.distance import distance
 from refopt_conformance.inputs import TREE
 from refopt_conformance.reference import State, Step, average, narrow
 
-
 EXACT_STEPS = 3  # each step adds digits; later ones would have too many
 DIGITS = 18
 MOST = 0.75
@@ -61,14 +60,16 @@ class Judge:
         expected, dtype = step.after, PARAMETER_DTYPES[self.case.dtype]
         size = self._size("w", step.before.params, expected.params)
         exact = self._exactly(step)
-        self._arrays("parameter", step.t, "w", found.params, expected.params, size, dtype, exact and exact.params)
+        self._arrays(
+            "parameter", step.t, "w", found.params, expected.params, size, dtype, exact.params if exact else None
+        )
         if set(found.slots) != set(expected.slots):
             names = [", ".join(slots) or "none" for slots in (found.slots, expected.slots)]
             raise Deviation(f"{self._where(step.t)}: the slots are {names[0]}; expected {names[1]}", t=step.t)
         for name, slot in expected.slots.items():
             if isinstance(slot, list):
                 grown = self._size(name, step.before.slots[name], slot)
-                same = exact and exact.slots[name]
+                same = exact.slots[name] if exact else None
                 self._arrays("slot", step.t, name, found.slots[name], slot, grown, compute_dtype(dtype), same)
             else:
                 self._number(step.t, name, found.slots[name], slot)
@@ -123,9 +124,7 @@ class Judge:
         kinds = [(a.shape, a.dtype) for a in found]
         if kinds != [(e.shape, dtype) for e in expected]:
             shapes = [e.shape for e in expected]
-            raise Deviation(
-                f"{self._where(t)}, {name}: got {kinds}, expected {dtype} arrays of shapes {shapes}", t=t
-            )
+            raise Deviation(f"{self._where(t)}, {name}: got {kinds}, expected {dtype} arrays of shapes {shapes}", t=t)
         wide = _flat(expected)
         if not wide.size:
             return
@@ -208,18 +207,19 @@ def _few_digits(wide: np.ndarray, size: np.ndarray) -> np.ndarray:
         return np.isfinite(wide) & np.isfinite(size) & (digits == np.rint(digits))
 
 
-def _flushed(
-    found: np.ndarray, wide: np.ndarray, dtype: np.dtype, in_underflow: np.ndarray, part: float
-) -> np.ndarray:
+def _flushed(found: np.ndarray, wide: np.ndarray, dtype: np.dtype, in_underflow: np.ndarray, part: float) -> np.ndarray:
     """Which elements are what a machine makes of them that takes subnormal numbers, or squares of these, for zero.
 
     Where a gradient is that small, so may be whatever is computed from it; or it is too small by any factor, or 0/0; or
-    it is off by a part, being made from a subnormal square, which has few digits. Elsewhere a number below the normal ones may be zero.
+    it is off by a part, being made from a subnormal square, which has few digits. Elsewhere a number below the normal
+    ones may be zero.
     """
     actual, tiny = found.astype(np.float64), float(ml_dtypes.finfo(compute_dtype(dtype)).tiny)
     with np.errstate(all="ignore"):
         off = np.abs(actual - wide)
-        smaller = np.isnan(actual) | (np.abs(actual) <= np.abs(wide)) | (off <= 2.0**40 * tiny) | (off < np.abs(wide) * part)
+        smaller = (
+            np.isnan(actual) | (np.abs(actual) <= np.abs(wide)) | (off <= 2.0**40 * tiny) | (off < np.abs(wide) * part)
+        )
         return (in_underflow & smaller) | ((actual == 0) & (np.abs(wide) < tiny) & (wide != 0))
 
 

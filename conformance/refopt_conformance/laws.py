@@ -18,7 +18,8 @@ from refopt_conformance.budgets import ONE_STEP
 from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case
 from refopt_conformance.driver import Driver
 from refopt_conformance.judge import Deviation, Judge
-from refopt_conformance.reference import SHORT, State, Step, arriving, chain, initial, rounded, take
+from refopt_conformance.reference import SHORT, State, Step, arriving, chain, initial, rounded, take, wide_step
+from refopt_conformance.stepping import arrays_of, element, mapped, only, packed, pick, run
 
 Law = Callable[[Case, Driver], None]
 
@@ -173,7 +174,7 @@ def powers_of_two_scale(case: Case, driver: Driver) -> None:
 
 
 def without_rate_nothing_moves(case: Case, driver: Driver) -> None:
-    """With a learning rate of zero a parameter keeps its bits, where the definition says so; and so on a gradient of 0."""
+    """With a learning rate, or gradients, of zero a parameter keeps its bits, where the definition says so."""
     base = first_step(case)
     if base.grads is None:
         raise Inapplicable(f"{case.conventions.rule.name} reads no gradient")
@@ -182,7 +183,7 @@ def without_rate_nothing_moves(case: Case, driver: Driver) -> None:
         ("gradients of 0", Step(1, base.hyper, base.before, [0 * g for g in base.grads], base.after)),
     ]
     for said, step in still:
-        after = _definition(step)
+        after = wide_step(step)
         found = driver.step(step)
         for leaf, w, wanted, new in zip(case.leaves, base.before.params, after, found.params, strict=True):
             if np.array_equal(w.astype(np.float64), wanted):
@@ -213,78 +214,6 @@ def gradients_are_not_kept(case: Case, driver: Driver) -> None:
 def needs_in_place(driver: Driver) -> None:
     if not driver.backend.in_place:
         raise Inapplicable(f"{driver.backend.name} has no arrays that can be written to")
-
-
-def element(slots: dict[str, Any]) -> dict[str, list[Any]]:
-    """The slots that are arrays."""
-    return {name: slot for name, slot in slots.items() if isinstance(slot, list)}
-
-
-Kept = tuple[list[np.ndarray], dict[str, Any]]  # parameters and slots as NumPy has them
-
-
-def run(driver: Driver, steps: list[Step], state: Kept | None = None, *, in_place: bool = True) -> Kept:
-    """The backend's own steps with these gradients, from the beginning or from a kept state; copies of what comes out."""
-    backend, hyper = driver.backend, steps[0].hyper
-    if state is None:
-        params = driver.adopt([np.array(w) if in_place else w for w in steps[0].before.params])
-        slots = backend.init(hyper, params)
-    else:
-        params = driver.adopt([np.array(w) for w in state[0]])
-        slots = driver.adopt_slots({n: [np.array(x) for x in s] if isinstance(s, list) else s for n, s in state[1].items()})
-    for step in steps:
-        grads = None
-        if step.grads is None:
-            params = driver.adopt([np.array(w) if in_place else w for w in step.before.params])
-        else:
-            grads = driver.adopt([np.array(g) if in_place else g for g in step.grads])
-        params, slots = backend.update(
-            step.hyper, step.t, params, grads, slots, in_place=in_place and backend.in_place
-        )
-    out = {n: [np.array(backend.to_numpy(x)) for x in s] if isinstance(s, list) else s for n, s in slots.items()}
-    return [np.array(backend.to_numpy(w)) for w in params], out
-
-
-def arrays_of(kept: Kept) -> list[np.ndarray]:
-    return [*kept[0], *(x for name in sorted(element(kept[1])) for x in kept[1][name])]
-
-
-def packed(kept: Kept) -> list[Any]:
-    numbers = sorted((name, value) for name, value in kept[1].items() if not isinstance(value, list))
-    return [[a.tobytes() for a in arrays_of(kept)], numbers]
-
-
-def pick(kept: Kept, i: int) -> Kept:
-    return [kept[0][i]], {name: [slot[i]] if isinstance(slot, list) else slot for name, slot in kept[1].items()}
-
-
-def only(step: Step, i: int) -> Step:
-    """The step of one of the tensors. Its `after` is not to be used."""
-    return Step(step.t, step.hyper, _only(step.before, i), step.grads and [step.grads[i]], _only(step.before, i))
-
-
-def _only(state: State, i: int) -> State:
-    return State([state.params[i]], {n: [s[i]] if isinstance(s, list) else s for n, s in state.slots.items()})
-
-
-def mapped(step: Step, change: Callable[[np.ndarray], np.ndarray]) -> Step:
-    """The step with every parameter and gradient changed. Its `after` is not to be used."""
-    before = State([change(w) for w in step.before.params], step.before.slots)
-    return Step(step.t, step.hyper, before, step.grads and [change(g) for g in step.grads], before)
-
-
-def _definition(step: Step) -> list[np.ndarray]:
-    """The parameters after a step, by the reference in float64."""
-    from refopt.engines.numpy_engine import BACKEND
-
-    def wide(arrays: list[np.ndarray]) -> list[np.ndarray]:
-        return [a.astype(np.float64) for a in arrays]
-
-    slots = {n: wide(s) if isinstance(s, list) else s for n, s in step.before.slots.items()}
-    params, _ = BACKEND.update(
-        step.hyper, step.t, wide(step.before.params), wide(step.grads or []), slots, in_place=False
-    )
-    return params
 
 
 def _quantities(one: State, four: State, mine: State, mine_four: State) -> list[tuple[Any, ...]]:

@@ -45,7 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "check" in metafunc.fixturenames:
-        metafunc.parametrize("check", metafunc.config.stash[_CHECKS], ids=str)
+        metafunc.parametrize("check", [*metafunc.config.stash[_CHECKS]], ids=str)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -69,6 +69,16 @@ def take(case: Case, t: int, before: State, arrays: list[np.ndarray]) -> Step:
     return Step(t, hyper, given, grads, State(wide.leaves(params), wide.slots(slots, wide.leaves)))
 
 
+def wide_step(step: Step) -> list[np.ndarray]:
+    """The parameters after a step from any state, in float64."""
+    wide = _Wide([w.shape for w in step.before.params], joined=False)
+    slots = wide.slots(step.before.slots, wide.of)
+    params, _ = REFERENCE.update(
+        step.hyper, step.t, wide.of(step.before.params), wide.of(step.grads or []), slots, in_place=False
+    )
+    return params
+
+
 def narrow(step: Step, dtype: str) -> State:
     """The same step by the definition itself: NumPy in the dtype under test, from the state rounded to it."""
     before = rounded(step.before, dtype)

@@ -45,7 +45,9 @@ def page(results: dict[str, Any], matrix: dict[str, Any]) -> str:
     try:
         from jinja2 import Environment
     except ImportError as error:
-        raise RefoptError(f"the report needs jinja2 ({error}); install it with: pip install 'refopt[conform]'") from error
+        raise RefoptError(
+            f"the report needs jinja2 ({error}); install it with: pip install 'refopt[conform]'"
+        ) from error
     source = files("refopt_conformance").joinpath("report.html.j2").read_text(encoding="utf-8")
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
     return template.render(
@@ -77,7 +79,7 @@ def table(cases: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def row(case: dict[str, Any]) -> list[Any]:
-    """A check for the list that can be filtered: its name, outcome, worst distance of a parameter, and what was said."""
+    """A check for the list that is filtered: its name, outcome, worst distance of a parameter, and what was said."""
     ulps = max((float(worst[3]) for worst in case.get("worst", []) if worst[0] == "parameter"), default=None)
     return [case["id"], case["outcome"], ulps if ulps != float("inf") else "inf", case.get("message", "")]
 

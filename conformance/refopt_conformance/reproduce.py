@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 
 from refopt.clocks import Clock, clocks
@@ -117,7 +116,10 @@ def code(driver: Driver, case: Case, steps: list[Step], found: State, expected: 
     lines.append(f"# expected  {expected.params[0].tolist()}")
     for name, slot in expected.slots.items():
         if isinstance(slot, list):
-            lines += [f"print(backend.to_numpy(slots[{name!r}][0]).tolist())", f"# got       {found.slots[name][0].tolist()}"]
+            lines += [
+                f"print(backend.to_numpy(slots[{name!r}][0]).tolist())",
+                f"# got       {found.slots[name][0].tolist()}",
+            ]
             lines.append(f"# expected  {slot[0].tolist()}")
     return "\n".join(lines)
 
@@ -138,5 +140,3 @@ def _array(array: np.ndarray, dtype: str) -> str:
 
 def _dtype(name: str) -> str:
     return "ml_dtypes.bfloat16" if name == "bfloat16" else f"np.{name}"
-
-

@@ -71,7 +71,9 @@ class Summary:
         self, terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
     ) -> None:
         section, write = terminalreporter.section, terminalreporter.write_line
-        stats = {name: terminalreporter.getreports(name) for name in ("passed", "skipped", "failed", "error", "xfailed")}
+        stats = {
+            name: terminalreporter.getreports(name) for name in ("passed", "skipped", "failed", "error", "xfailed")
+        }
         worst = self.run.worst()
         if worst:
             section("distance from the reference, in ULPs")

@@ -40,6 +40,7 @@ RATE = (
 
 def counter(*lines: str) -> tuple[Fault, ...]:
     """Faults of the step count that these lines read."""
+
     def all_lines(t: str) -> tuple[Edit, ...]:
         return tuple(within(one, t=t) for one in lines)
 
@@ -103,7 +104,7 @@ def velocity() -> tuple[Fault, ...]:
               axes={"nesterov": "scaled"}, only_with={"nesterov": ("yes",)}),
         Fault("nesterov-stale", "the look-ahead is made from the velocity of the step before",
               edits=(before("u", "u_old = u"), within("w", u="u_old")), only_with={"nesterov": ("yes", "scaled")}),
-        Fault("velocity-stale", "the parameter moves along the velocity of the step before: the first step goes nowhere",
+        Fault("velocity-stale", "the parameter moves along the velocity of the step before: the first goes nowhere",
               edits=(before("u", "u_old = u"), within("w", u="u_old")), only_with={"nesterov": ("no",)}),
         Fault("rate-inside", "the learning rate acts on the gradient: after a change of rate, old gradients keep "
               "theirs", axes={"lr_at": "inside"}, only_with={"lr_at": ("outside",)}),

@@ -96,9 +96,10 @@ LARS = Rule(
     ),
     faults=(
         *GRADIENT, *RATE, *(f for f in decay(decoupled=False) if "decay" not in f.only_with), *velocity(),
-        Fault("norms-of-a-shard", "each process takes the norms of its own half: the trust follows how the model is cut",
+        Fault("norms-of-a-shard", "each process takes the norms of its own half: the trust follows how a model is cut",
               reports("radixark/miles_diffusion/pull/35", "facebookresearch/fairscale/issues/696"),
-              (line("w_norm = norm(first_half(w))"), within("g_norm", g="first_half(g)", p="first_half(p)", u="first_half(u)"))),
+              (line("w_norm = norm(first_half(w))"),
+               within("g_norm", g="first_half(g)", p="first_half(p)", u="first_half(u)"))),
         Fault("parameter-norm-of-a-shard", "the norm of the parameter is that of a half, the other is whole",
               edits=(line("w_norm = norm(first_half(w))"),)),
         Fault("norms-squared", "squares are not rooted: the trust is the square of what it should be",

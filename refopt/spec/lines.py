@@ -131,7 +131,9 @@ def propagate(lines: Sequence[Line], keep: set[str]) -> list[Line]:
         value = _exact(substitute(line.value, known))
         known = {k: v for k, v in known.items() if k != line.target and line.target not in names_read([v])}
         changes = {later.target for later in lines[i + 1 :]}
-        copy_of_what_stays = isinstance(value, ast.Constant) or (isinstance(value, ast.Name) and value.id not in changes)
+        copy_of_what_stays = isinstance(value, ast.Constant) or (
+            isinstance(value, ast.Name) and value.id not in changes
+        )
         if copy_of_what_stays and line.target not in keep:
             known[line.target] = value
         else:

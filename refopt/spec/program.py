@@ -126,8 +126,8 @@ def _chosen(rule: Rule, names: tuple[str, ...]) -> tuple[dict[str, Choice], dict
 
 def _both(rule: Rule, update: Sequence[Line], evaluate: Sequence[Line], slots: tuple[Slot, ...]) -> Program:
     """The program of the update, with that of the average if the rule has one."""
-    outputs = ("w",) if any(line.target == "w" for line in update) else ()
-    outputs += tuple(slot.name for slot in slots)
+    writes = [line.target for line in update if line.target == "w"][:1]
+    outputs = (*writes, *(slot.name for slot in slots))
     average = _assemble(rule, rule.evaluate.__name__, evaluate, slots, ("a",)) if rule.evaluate else None
     return _assemble(rule, rule.name, update, slots, outputs, average)
 

@@ -15,9 +15,7 @@ from refopt.spec.hyper import Hyper
 
 
 class Planted(NumpyEngine):
-    """Runs one rule wrongly. What the fault remembers is hidden: it lives here, from `init` on, and is not in the slots."""
-
-    in_place = True
+    """Runs one rule wrongly. What the fault remembers lives here, from `init` on, and is not in the slots."""
 
     def __init__(self, rule: Rule, fault: Fault) -> None:
         self.name = f"{rule.name} with {fault.name}"

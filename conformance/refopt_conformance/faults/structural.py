@@ -34,7 +34,9 @@ class SharedState(NumpyEngine):
 
 
 class GradientWritten(NumpyEngine):
-    def update(self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool) -> Any:
+    def update(
+        self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool
+    ) -> Any:
         result = super().update(hyper, t, params, grads, slots, in_place=in_place)
         for g in grads or []:
             if g.flags.writeable:
@@ -43,7 +45,9 @@ class GradientWritten(NumpyEngine):
 
 
 class InputsWritten(NumpyEngine):
-    def update(self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool) -> Any:
+    def update(
+        self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool
+    ) -> Any:
         writeable = all(w.flags.writeable for w in params)
         return super().update(hyper, t, params, grads, slots, in_place=in_place or writeable)
 
@@ -58,12 +62,15 @@ class StateNotRestored(NumpyEngine):
         self.own = super().init(hyper, params)
         return dict(self.own)
 
-    def update(self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool) -> Any:
+    def update(
+        self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool
+    ) -> Any:
         fits = self.own is not None and self.own.keys() == slots.keys()
         fits = fits and all(
             [x.shape for x in mine] == [x.shape for x in slots[name]] for name, mine in _rows(self.own or {}).items()
         )
-        new, self.own = super().update(hyper, t, params, grads, self.own if fits else slots, in_place=False)
+        start = self.own if fits and self.own is not None else slots
+        new, self.own = super().update(hyper, t, params, grads, start, in_place=False)
         return self._placed(params, new, slots, in_place)
 
     def _placed(self, params: Arrays, new: list[np.ndarray], slots: Slots, in_place: bool) -> Any:
@@ -82,7 +89,9 @@ class StateNotRestored(NumpyEngine):
 class TailSkipped(NumpyEngine):
     """Elements beyond the last full vector of four are left as they were."""
 
-    def update(self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool) -> Any:
+    def update(
+        self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool
+    ) -> Any:
         tails = [w.reshape(-1)[w.size // 4 * 4 :].copy() for w in params]
         new, after = super().update(hyper, t, params, grads, slots, in_place=in_place)
         for w, tail in zip(new, tails, strict=True):
@@ -97,7 +106,9 @@ class OneByOne(NumpyEngine):
     def number(self, t: int, i: int, count: int) -> int:
         raise NotImplementedError
 
-    def update(self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool) -> Any:
+    def update(
+        self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool
+    ) -> Any:
         params_out: list[np.ndarray] = []
         out: Slots = {name: [] if isinstance(slot, list) else slot for name, slot in slots.items()}
         for i, w in enumerate(params):
@@ -123,7 +134,9 @@ class CountedPerTensor(OneByOne):
 class OneTensor(NumpyEngine):
     """Takes the model for one long tensor: norms are over everything."""
 
-    def update(self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool) -> Any:
+    def update(
+        self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool
+    ) -> Any:
         if not params or len({w.dtype for w in params}) > 1:
             return super().update(hyper, t, params, grads, slots, in_place=in_place)
 
@@ -150,7 +163,9 @@ class OneTensor(NumpyEngine):
 class GradientKept(NumpyEngine):
     """Keeps the gradients alive until the next step."""
 
-    def update(self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool) -> Any:
+    def update(
+        self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool
+    ) -> Any:
         self.kept = grads and list(grads)
         return super().update(hyper, t, params, grads, slots, in_place=in_place)
 
@@ -158,7 +173,9 @@ class GradientKept(NumpyEngine):
 class LayoutIgnored(NumpyEngine):
     """Reads the memory of an array as if it lay row by row."""
 
-    def update(self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool) -> Any:
+    def update(
+        self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool
+    ) -> Any:
         if not in_place:
             params = [w.ravel(order="K").reshape(w.shape) for w in params]
         return super().update(hyper, t, params, grads, slots, in_place=in_place)
@@ -167,7 +184,9 @@ class LayoutIgnored(NumpyEngine):
 class ComputedNarrow(NumpyEngine):
     """Computes float16 and bfloat16 parameters in their own dtype, not in float32."""
 
-    def update(self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool) -> Any:
+    def update(
+        self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool
+    ) -> Any:
         narrow = [w.dtype if w.dtype.itemsize == 2 else None for w in params]
         rounded = {
             name: [x.astype(d).astype(x.dtype) if d else x for x, d in zip(slot, narrow, strict=True)]
@@ -186,7 +205,9 @@ class ComputedNarrow(NumpyEngine):
 class RatesRounded(NumpyEngine):
     """Computes what is the same for all elements in float32."""
 
-    def update(self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool) -> Any:
+    def update(
+        self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool
+    ) -> Any:
         low = {n: float(np.float32(Scalar(hyper.values[n]))) for n in hyper.read}
         return super().update(hyper.replace(**low), t, params, grads, slots, in_place=in_place)
 
@@ -235,7 +256,8 @@ STRUCTURAL = (
     Structural("inputs-written", "a step that should return new parameters writes into the old: a rejected step cannot "
                "be taken back", InputsWritten, _moves),
     Structural("state-not-restored", "a loaded state is ignored: after a restart the moments start anew",
-               StateNotRestored, _has_state, reports("thinking-machines-lab/tinker-feedback/issues/127", "KempnerInstitute/KempnerForge/pull/115")),
+               StateNotRestored, _has_state,
+               reports("thinking-machines-lab/tinker-feedback/issues/127", "KempnerInstitute/KempnerForge/pull/115")),
     Structural("tail-skipped", "elements beyond the last full vector are not updated", TailSkipped, _moves),
     Structural("first-tensor-counted", "only the first tensor's step is counted: the others start anew at every step",
                FirstCounted, _counts),
