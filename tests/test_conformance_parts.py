@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from itertools import combinations
+
 import ml_dtypes
 import numpy as np
 import pytest
 
 from refopt.rules import RULES
 from refopt.spec.hyper import variants
+from refopt_conformance import PROFILES
 from refopt_conformance.budgets import BUDGETS, MODES
-from refopt_conformance.cases import Case, canonical, conventions, dialects, mixed
+from refopt_conformance.cases import NUMBERS, Case, canonical, conventions, covering
+from refopt_conformance.checks import checks
 from refopt_conformance.distance import distance, unit
-from refopt_conformance.inputs import TREE, gradients, parameters
+from refopt_conformance.inputs import SHAPES, TREE, ZEROS, gradients, parameters
 from refopt_conformance.reference import State, arriving, chain, initial, take
 
 INF, NAN = np.inf, np.nan
@@ -71,13 +76,43 @@ def test_every_choice_of_every_dialect_is_a_case(rule: str) -> None:
         assert {RULES[rule].hyper(dialect.name, **axes).program.key for axes in near} <= keys
 
 
-def test_cases_have_names_of_their_own_and_numbers_that_count() -> None:
-    names = [str(case) for case in mixed()]
+@pytest.mark.parametrize("rule", RULES)
+def test_every_two_choices_of_two_axes_meet(rule: str) -> None:
+    def pairs(combinations_: Iterable[dict[str, str]]) -> set[object]:
+        return {pair for axes in combinations_ for pair in combinations(axes.items(), 2)}
+
+    assert pairs(covering(RULES[rule])) == pairs(variants(RULES[rule]))
+    assert len(covering(RULES[rule])) < 40
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_checks_have_names_of_their_own(profile: str) -> None:
+    names = [str(check) for check in checks(profile)]
     assert len(names) == len(set(names))
-    assert set(canonical()) <= set(conventions())
-    for case in mixed(("float32",)):
-        steps = [case.hyper(t).values for t in range(1, 31)]  # every number lies in its interval
-        assert all(len({values[name] for values in steps}) > 1 for name in case.conventions.read), case
+    assert names == [str(check) for check in checks(profile)], "the order is fixed"
+
+
+def test_profiles_cover_what_they_should() -> None:
+    fast, full = ({str(check) for check in checks(profile)} for profile in PROFILES)
+    for name in canonical():
+        for dtype in ("float64", "float32", "bfloat16", "float16"):
+            for numbers in NUMBERS:
+                for mode in ("one_step", "chain"):
+                    assert f"{mode}/{name}/{dtype}/{numbers}" in fast & full
+    for name in conventions():
+        assert any(check.startswith(f"one_step/{name}/float32/") for check in fast)
+        assert {f"one_step/{name}/{dtype}/mixed" for dtype in ("float64", "float32", "bfloat16", "float16")} <= full
+
+
+def test_numbers_vary_as_they_should() -> None:
+    for name, hyper in conventions().items():
+        for numbers in NUMBERS:
+            case = Case(name, hyper, "float32", numbers=numbers)
+            steps = [case.hyper(t).values for t in range(1, 31)]  # every number lies in its interval
+            varying = {read for read in hyper.read if len({values[read] for values in steps}) > 1}
+            assert varying == set(hyper.read if numbers in ("mixed", "dyadic") else {"lr"} & {*hyper.read}), case
+            if numbers == "dyadic":
+                assert all((values[read] * 2**10).is_integer() for values in steps for read in hyper.read), case
 
 
 def test_inputs_are_the_same_everywhere_and_cover_what_they_should() -> None:
@@ -92,14 +127,34 @@ def test_inputs_are_the_same_everywhere_and_cover_what_they_should() -> None:
     assert large.max() > 1
     assert 0 < large.min() < 1e-11
     assert not steps[0]["seven"].any()
-    assert not any(g.any() for g in steps[5].values())
+    assert not any(steps[5][leaf].any() for leaf in (*SHAPES, *ZEROS))
     assert not any(step["zero_both"].any() or step["zero_grads"].any() for step in steps)
     assert {np.signbit(x) for x in steps[5]["33x17"].flat} == {False, True}
 
 
-@pytest.mark.parametrize("case", dialects(("float32",)), ids=str)
-def test_the_reference_joins_leaves_without_a_trace(case: Case) -> None:
+REGIME_STEPS = [
+    # leaf, what holds of its gradients at steps 1 to 7
+    ("late", lambda g: not g[:3].any() and g[3:].all()),
+    ("now_and_then", lambda g: not g[1::2].any() and g[::2].all()),
+    ("alternating", lambda g: (np.sign(g[2:-1]) == -np.sign(g[3:])).all() and (np.abs(g) == 0.75).all()),
+    ("burst", lambda g: np.abs(g[3]).min() > 1000 * np.abs(np.delete(g, 3, 0)).max()),
+    ("huge", lambda g: np.abs(g).min() > 1e10),
+    ("near_eps", lambda g: np.abs(g).max() < 0.02),
+    ("nan_lane", lambda g: np.isnan(g).sum() == 1 and np.isnan(g[2, 2])),
+    ("inf_lane", lambda g: np.isinf(g).sum() == 1 and np.isinf(g[2, 1])),
+    ("underflow", lambda g: ((np.abs(g) > 0) & (np.abs(g) < np.finfo(np.float32).tiny)).any()),
+]
+
+
+@pytest.mark.parametrize(("leaf", "holds"), REGIME_STEPS, ids=[leaf for leaf, _ in REGIME_STEPS])
+def test_regimes_are_what_they_are_called(leaf: str, holds: Callable[[np.ndarray], bool]) -> None:
+    assert holds(np.array([gradients("case", [leaf], t, "float32")[0] for t in range(1, 8)]))
+
+
+@pytest.mark.parametrize("name", canonical())
+def test_the_reference_joins_leaves_without_a_trace(name: str) -> None:
     """Joined or leaf by leaf, float64 bits are the same; and a chain hands its state on."""
+    case = Case(name, canonical()[name], "float32")
     alone = [Case(case.name, case.conventions, case.dtype, (leaf,)) for leaf in case.leaves]
     together = take(case, 1, initial(case), arriving(case, 1))
     for i, (one, array) in enumerate(zip(alone, together.before.params, strict=True)):
@@ -116,4 +171,4 @@ def test_budgets_are_complete() -> None:
         for dtype in ("float32", "float64"):
             for quantity in ("parameter", "slot", "number", "average"):
                 assert BUDGETS[quantity, dtype, mode].reason
-    assert all(budget.ulps < 200 for budget in BUDGETS.values())
+    assert all(budget.ulps < 2000 for budget in BUDGETS.values())

@@ -9,7 +9,7 @@ shapes and all regimes (`inputs`), which a backend steps as one model, or a sing
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 
@@ -36,12 +36,12 @@ RATES = {
 NUMBERS = tuple(RATES)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a case is itself: hashed by identity
 class Case:
     """A rule under some conventions, on parameters of one dtype: `adam/objax/bias:none/float32/mixed`."""
 
     name: str
-    conventions: Hyper = field(compare=False, repr=False)
+    conventions: Hyper
     dtype: str
     leaves: tuple[str, ...] = tuple(TREE)
     numbers: str = "mixed"
@@ -103,10 +103,9 @@ def _moves(rule: Rule) -> Iterator[tuple[str, str]]:
 
 def _pairs() -> Iterator[tuple[str, Hyper]]:
     for rule in RULES.values():
+        paper = rule.hyper().axes
         for axes in covering(rule):
-            name = ",".join(
-                f"{axis.name}:{axes[axis.name]}" for axis in rule.axes if axes[axis.name] != axis.choices[0]
-            )
+            name = ",".join(f"{axis}:{choice}" for axis, choice in axes.items() if choice != paper[axis])
             yield f"{rule.name}/paper/{name}", rule.hyper(**axes)
 
 

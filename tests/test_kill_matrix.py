@@ -1,0 +1,125 @@
+"""The suite is itself tested: every fault is caught, the reference is not, and choices are far apart."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from refopt.rules import RULES
+from refopt.spec.declare import Rule
+from refopt.spec.hyper import Hyper
+from refopt_conformance.budgets import BUDGETS, CHAIN
+from refopt_conformance.cases import Case, conventions
+from refopt_conformance.checks import checks
+from refopt_conformance.distance import distance
+from refopt_conformance.faults.matrix import CONTROL, matrix
+from refopt_conformance.faults.structural import STRUCTURAL
+from refopt_conformance.reference import SHORT, State, Step, average, chain
+
+RULE = pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
+
+
+@RULE
+def test_every_fault_is_caught(rule: Rule) -> None:
+    kills = matrix("fast", [rule], first=True)
+    assert {kill.fault for kill in kills} - {one.name for one in STRUCTURAL} == {
+        CONTROL,
+        *(fault.name for fault in rule.faults),
+    }, "each fault of the catalogue changes something under some convention"
+    alive = [f"{kill.fault}: {kill.effect}" for kill in kills if not kill.caught and kill.fault != CONTROL]
+    assert alive == []
+    assert [kill.caught for kill in kills if kill.fault == CONTROL] == [[]], "the reference is caught by its own suite"
+
+
+def test_the_published_matrix_is_that_of_this_suite() -> None:
+    """`python -m refopt_conformance.faults --write` makes it anew."""
+    published = json.loads(files("refopt_conformance.faults").joinpath("matrix.json").read_text(encoding="utf-8"))
+    assert published["checks"] == [str(check) for check in checks("fast")]
+    faults = {(row["rule"], row["fault"]): row for row in published["faults"]}
+    for rule in RULES.values():
+        for fault in rule.faults:
+            row = faults[rule.name, fault.name]
+            assert row["effect"] == fault.effect
+            assert tuple(row["issues"]) == fault.issues
+            assert row["caught"], f"{rule.name}: {fault.name} is caught by nothing"
+
+
+@RULE
+def test_faults_say_what_they_do(rule: Rule) -> None:
+    names = [fault.name for fault in rule.faults]
+    assert len(names) == len(set(names))
+    for fault in rule.faults:
+        assert len(fault.effect.split()) > 3
+        assert all(link.startswith("https://") for link in fault.issues)
+
+
+def _pairs(rule: Rule) -> list[tuple[Hyper, Hyper]]:
+    """Every two choices of an axis, under the conventions of some case that may have both."""
+    found: dict[tuple[str, str, str], tuple[Hyper, Hyper]] = {}
+    mine = [hyper for hyper in conventions().values() if hyper.rule is rule]
+    for hyper in mine:
+        for axis in rule.axes:
+            for other in axis.choices:
+                pair = (axis.name, *sorted((hyper.axes[axis.name], other)))
+                twin = next((h for h in mine if h.axes == {**hyper.axes, axis.name: other}), None)
+                if pair not in found and twin is not None and twin.program.key != hyper.program.key:
+                    found[pair[0], pair[1], pair[2]] = (hyper, twin)
+    return list(found.values())
+
+
+@RULE
+def test_choices_are_ten_budgets_apart(rule: Rule) -> None:
+    """Power: whoever has the other choice of an axis is told from it by ten times what is allowed."""
+    pairs = _pairs(rule)
+    wanted = {(axis.name, *sorted(pair)) for axis in rule.axes for pair in combinations(axis.choices, 2)}
+    shown = {
+        (axis, *sorted((one.axes[axis], other.axes[axis])))
+        for one, other in pairs
+        for axis in one.axes
+        if one.axes[axis] != other.axes[axis]
+    }
+    assert wanted - shown == set(), "these pairs of choices never meet under the same other choices"
+    for one, other in pairs:
+        apart = max(_apart(one, other, numbers) for numbers in ("mixed", "usual"))
+        assert apart > 10, f"{one} and {other} are only {apart:.3g} budgets apart"
+
+
+def _apart(one: Hyper, other: Hyper, numbers: str) -> float:
+    """The largest distance between two choices over a short chain, in budgets."""
+    cases = [Case(f"{one.rule.name}/power", hyper, "float32", numbers=numbers) for hyper in (one, other)]
+    largest = 0.0
+    for mine, its in zip(*(_states(case) for case in cases), strict=True):
+        for quantity, a, b in (("parameter", mine.params, its.params), *_slots(mine, its)):
+            narrow = [x.astype(np.float32) for x in a]
+            for x, y in zip(narrow, b, strict=True):
+                if x.size:
+                    ulps = distance(x, y, np.abs(y))
+                    largest = max(largest, float(np.max(ulps)) / BUDGETS[quantity, "float32", CHAIN].ulps)
+    return largest
+
+
+def _states(case: Case) -> list[State]:
+    """What the reference makes of the case, with averages where there are such."""
+    steps = {step.t: step for step in chain(case, SHORT)}
+    return [
+        State(
+            steps[t].after.params if not steps[t].hyper.program.evaluate else _average(steps[t]), steps[t].after.slots
+        )
+        for t in range(2, SHORT + 1)
+    ]
+
+
+def _average(step: Step) -> list[np.ndarray]:
+    return average(step.hyper, step.t, State(step.before.params, step.after.slots))
+
+
+def _slots(mine: State, its: State) -> list[tuple[str, list[np.ndarray], list[np.ndarray]]]:
+    return [
+        ("slot", slot, its.slots[name])
+        for name, slot in mine.slots.items()
+        if isinstance(slot, list) and name in its.slots
+    ]
