@@ -133,7 +133,7 @@ def verify(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def conform(
     context: typer.Context,
-    backend: Annotated[str, typer.Argument(help="numpy, numba, jax, torch, a third party's, or module:ATTRIBUTE.")],
+    backend: Annotated[str, typer.Argument(help="numpy, numba, jax, torch, module:ATTRIBUTE, or torch.optim:Adam.")],
     device: Annotated[
         str | None, typer.Option(help="Where to run, e.g. cuda; the backend's default if not given.")
     ] = None,
@@ -141,11 +141,16 @@ def conform(
     report: Annotated[
         Path | None, typer.Option(help="A folder for results.json, junit.xml, report.html and badge.svg.")
     ] = None,
+    rule: Annotated[str | None, typer.Option(help="The rule of an optimizer; found if not given.")] = None,
+    hyper: Options = None,
     expect: Annotated[
         Path | None, typer.Option(help="A JSON file {pattern of checks: reason} of what is known to deviate.")
     ] = None,
 ) -> None:
-    """Run the shared conformance suite against a backend. Further arguments (-k, -n, --last-failed) go to pytest."""
+    """Run the shared conformance suite against a backend, or an optimizer such as torch.optim:Adam.
+
+    Further arguments (-k adam, -n 2, --last-failed) go to pytest.
+    """
     try:
         suite = import_module("refopt_conformance")
         import_module("pytest")
@@ -154,7 +159,16 @@ def conform(
             f"the suite needs pytest ({error}); install it with: pip install 'refopt[conform]'"
         ) from error
     raise typer.Exit(
-        suite.main(backend, device=device, profile=profile.value, report=report, expect=expect, arguments=context.args)
+        suite.main(
+            backend,
+            device=device,
+            profile=profile.value,
+            report=report,
+            expect=expect,
+            rule=rule,
+            options=parse(hyper, "rule", "device"),
+            arguments=context.args,
+        )
     )
 
 

@@ -223,7 +223,9 @@ def test_conform_starts_the_suite(refopt: Command, monkeypatch: pytest.MonkeyPat
 
     called: list[Any] = []
     monkeypatch.setattr(refopt_conformance, "main", lambda *a, **k: called.append((a, k)) or 5)
-    assert refopt("conform", "torch", "--device", "cuda", "-k", "adam and not lars", "-x")[0] == 5
+    assert (
+        refopt("conform", "torch", "--device", "cuda", "-H", "nesterov=true", "-k", "adam and not lars", "-x")[0] == 5
+    )
     assert called == [
         (
             ("torch",),
@@ -232,6 +234,8 @@ def test_conform_starts_the_suite(refopt: Command, monkeypatch: pytest.MonkeyPat
                 "profile": "fast",
                 "report": None,
                 "expect": None,
+                "rule": None,
+                "options": {"nesterov": True},
                 "arguments": ["-k", "adam and not lars", "-x"],
             },
         )

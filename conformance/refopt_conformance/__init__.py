@@ -5,11 +5,13 @@ refopt conform torch --device cuda          python -m refopt_conformance mypacka
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 __all__ = ["PROFILES", "main"]
 
@@ -25,16 +27,20 @@ def main(
     profile: str = "fast",
     report: Path | None = None,
     expect: Path | None = None,
+    rule: str | None = None,
+    options: Mapping[str, Any] | None = None,
     arguments: Sequence[str] = (),
 ) -> int:
-    """Run the suite on a backend (a name, or `module:ATTRIBUTE`): 0 if it conforms, 1 if it deviates, 2 if neither.
+    """Run the suite on a backend or an optimizer: 0 if it conforms, 1 if it deviates, 2 if neither.
 
     Args:
-        backend: what is tested.
+        backend: a backend's name, or `module:ATTRIBUTE`; or an optimizer as `refopt verify` takes it.
         device: where, as the backend names it; None is its default.
         profile: "fast" (under a minute) or "full".
         report: the folder for results.json, junit.xml, report.html and badge.svg.
         expect: a JSON file `{pattern of checks: reason}` of what is known to deviate.
+        rule: the rule of an optimizer; found if not given.
+        options: an optimizer's own arguments, such as amsgrad=True; its numbers are set by the suite.
         arguments: go to pytest (`-k adam`, `-x`, `-n 4`, `--last-failed`).
 
     If the backend or the device is not here, or no case is left to run, it says so and returns 2.
@@ -48,25 +54,28 @@ def main(
 
     from refopt.engines.kernel_cache import cache_folder
     from refopt.spec.errors import RefoptError
-    from refopt_conformance.driver import environment, load
+    from refopt_conformance.driver import environment
+    from refopt_conformance.loading import load
 
     if os.getcwd() not in sys.path:  # a backend that is being written lies here; last, so that it hides nothing
         sys.path.append(os.getcwd())
     with environment():
         try:
-            load(backend, device)
+            load(backend, device, rule=rule, options=options)
             if expect is not None and not expect.is_file():
                 raise RefoptError(f"there is no file {expect}; --expect takes a JSON file of {{check: reason}}")
         except RefoptError as error:
             print(f"refopt conform: {error}", file=sys.stderr)
             return CANNOT_RUN
-        options = ["-c", str(SUITE / "pytest.ini"), "-p", "refopt_conformance.plugin", "--import-mode=importlib"]
-        options += ["-o", f"cache_dir={cache_folder() / 'conform'}", "--tb=short", "-q", "-rN"]
-        options += [f"--refopt-backend={backend}", f"--refopt-profile={profile}"]
-        options += [] if device is None else [f"--refopt-device={device}"]
-        options += [] if expect is None else [f"--refopt-expect={expect.resolve()}"]
+        flags = ["-c", str(SUITE / "pytest.ini"), "-p", "refopt_conformance.plugin", "--import-mode=importlib"]
+        flags += ["-o", f"cache_dir={cache_folder() / 'conform'}", "--tb=short", "-q", "-rN"]
+        flags += [f"--refopt-backend={backend}", f"--refopt-profile={profile}"]
+        flags += [] if rule is None else [f"--refopt-rule={rule}"]
+        flags += [f"--refopt-options={json.dumps(dict(options or {}))}"]
+        flags += [] if device is None else [f"--refopt-device={device}"]
+        flags += [] if expect is None else [f"--refopt-expect={expect.resolve()}"]
         if report is not None:
             report.mkdir(parents=True, exist_ok=True)
-            options += [f"--refopt-report={report.resolve()}", f"--junitxml={report.resolve() / 'junit.xml'}"]
-        status = pytest.main([*options, *arguments, str(SUITE)])
+            flags += [f"--refopt-report={report.resolve()}", f"--junitxml={report.resolve() / 'junit.xml'}"]
+        status = pytest.main([*flags, *arguments, str(SUITE)])
         return int(status) if status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) else CANNOT_RUN

@@ -25,13 +25,13 @@ HALF_DTYPES = ("float16", "bfloat16")
 #   mixed    round their declared probes and their dialect's default: dyadic and decimal, showing every convention
 #   dyadic   round their probes alone, on coarse inputs: much of the arithmetic is exact, so no distance is allowed
 #   usual    constant, the dialect's defaults (a number that defaults to 0 takes its first probe, to be there at all)
-#   probe    constant, the first probes
+#   probe    constant, the first probes: exact in float32
 # and the learning rate, which everybody changes, goes round these: it rises and falls.
 RATES = {
     "mixed": (0.1, 0.25, 0.03, 0.5, 0.125, 0.01, 0.2),
     "dyadic": (0.25, 0.5, 0.125),
     "usual": (0.01, 0.1, 0.03, 0.003),
-    "probe": (0.1, 0.25, 0.03, 0.5),
+    "probe": (0.125, 0.25, 0.03125, 0.5),
 }
 NUMBERS = tuple(RATES)
 

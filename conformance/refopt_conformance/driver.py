@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from refopt.engines.kernel_cache import cache_folder
-from refopt.selection import get_backend
 from refopt.spec.backend import Backend
-from refopt.spec.errors import RefoptError, Unsupported
+from refopt.spec.errors import Unsupported
 from refopt.spec.hyper import Hyper
 from refopt_conformance.reference import State, Step
 
@@ -83,18 +82,6 @@ class Driver:
 
     def _copies(self, arrays: list[Any]) -> list[np.ndarray]:
         return [np.array(self.backend.to_numpy(array)) for array in arrays]
-
-
-def load(backend: str, device: str | None = None) -> Driver:
-    """The backend and device of these names; RefoptError, in one sentence, if either is not here."""
-    try:
-        found = get_backend(backend)
-        here = found.devices()
-    except RefoptError:
-        raise
-    except Exception as error:  # whatever a broken backend raises
-        raise Unsupported(f"backend {backend!r} cannot be used: {type(error).__name__}: {error}") from error
-    return Driver(found, None if device is None else find_device(found.name, device, here), backend)
 
 
 def find_device(name: str, device: str, here: tuple[str, ...]) -> str:

@@ -54,6 +54,7 @@ class Judge:
     sizes: dict[str, np.ndarray] = field(default_factory=dict)  # of each element, the largest so far
     exact: int = 0
     acceptable: int = 0
+    signs: bool = True  # whether an exact zero must have its sign
 
     def compare(self, step: Step, found: State) -> None:
         """Parameters, every slot and the average after a step."""
@@ -78,7 +79,11 @@ class Judge:
             self._arrays("average", step.t, "average", found.average, wanted, size, dtype)
 
     def compare_parameters(self, step: Step, found: list[np.ndarray]) -> None:
-        """The parameters alone, of a subject that does not show its state."""
+        """The parameters alone, of a subject that does not show its state, and may have an order of its own.
+
+        w * (1 - lr*wd), which is w - lr*wd*w, gives other signs to zeros.
+        """
+        self.signs = False
         size = self._size("w", step.before.params, step.after.params)
         self._arrays("parameter", step.t, "w", found, step.after.params, size, PARAMETER_DTYPES[self.case.dtype])
 
@@ -129,6 +134,8 @@ class Judge:
         if not wide.size:
             return
         actual = np.concatenate([a.ravel() for a in found])
+        if not self.signs:
+            actual = np.where((actual == 0) & (wide == 0), wide.astype(actual.dtype), actual)
         ulps = distance(actual, wide, size, PARAMETER_DTYPES[self.case.dtype] if self._drifts else None)
         budget = BUDGETS[quantity, self.case.dtype, self.mode]
         flushed = _flushed(actual, wide, dtype, self._in_underflow(), 1 / 2 if self._drifts else 1 / 64)

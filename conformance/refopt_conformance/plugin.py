@@ -13,15 +13,17 @@ from pathlib import Path
 import pytest
 
 from refopt_conformance import PROFILES
+from refopt_conformance.bare import Bare, bare_checks
 from refopt_conformance.checks import Check, checks
-from refopt_conformance.driver import Driver, environment, load
+from refopt_conformance.driver import Driver, environment
 from refopt_conformance.expectations import expect
 from refopt_conformance.judge import Deviation
+from refopt_conformance.loading import load
 from refopt_conformance.records import Record
 from refopt_conformance.reproduce import reproduce
 from refopt_conformance.summary import PROPERTY, Summary
 
-_DRIVER = pytest.StashKey[Driver]()
+_DRIVER = pytest.StashKey[Driver | Bare]()
 _CHECKS = pytest.StashKey[list[Check]]()
 
 
@@ -29,16 +31,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("refopt")
     group.addoption("--refopt-backend", default="numpy", help="the backend under test: a name, or module:ATTRIBUTE")
     group.addoption("--refopt-device", default=None, help="the device to test it on, as the backend names it")
+    group.addoption("--refopt-rule", default=None, help="the rule of a bare subject; found if not given")
+    group.addoption("--refopt-options", default="{}", help="a bare subject's own arguments, as JSON")
     group.addoption("--refopt-profile", default="fast", choices=PROFILES, help="how much is run")
     group.addoption("--refopt-report", default=None, type=Path, help="the folder that the report is written to")
     group.addoption("--refopt-expect", default=None, type=Path, help="a JSON file of {pattern of checks: reason}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    profile = config.getoption("--refopt-profile")
+    options = json.loads(config.getoption("--refopt-options"))
     with environment():
-        driver = load(config.getoption("--refopt-backend"), config.getoption("--refopt-device"))
+        driver = load(
+            config.getoption("--refopt-backend"),
+            config.getoption("--refopt-device"),
+            rule=config.getoption("--refopt-rule"),
+            options=options,
+        )
     config.stash[_DRIVER] = driver
-    config.stash[_CHECKS] = checks(config.getoption("--refopt-profile"))
+    config.stash[_CHECKS] = checks(profile) if isinstance(driver, Driver) else list(bare_checks(driver, profile))
     if not hasattr(config, "workerinput"):  # of pytest-xdist: the controller sums up
         config.pluginmanager.register(Summary(driver, config), "refopt_summary")
 
@@ -49,13 +60,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if isinstance(config.stash[_DRIVER], Bare):  # it has no arrays of its own
+        items[:] = [item for item in items if "check" in getattr(item, "fixturenames", ())]
     if file := config.getoption("--refopt-expect"):
         expect(json.loads(file.read_text(encoding="utf-8")), items)
 
 
 @pytest.fixture(scope="session")
-def driver(pytestconfig: pytest.Config) -> Driver:
-    """The backend under test."""
+def driver(pytestconfig: pytest.Config) -> Driver | Bare:
+    """The backend, or the bare subject, under test."""
     return pytestconfig.stash[_DRIVER]
 
 
@@ -80,7 +93,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     if record is not None:
         check, driver = item.funcargs["check"], item.funcargs["driver"]  # type: ignore[attr-defined]
         record.message = said
-        record.reproduce = _small(check, driver, deviation)
+        record.reproduce = _small(check, driver, deviation) if isinstance(driver, Driver) else ""
         said += f"\n\n{record.reproduce}"
     pytest.fail(said, pytrace=False)
 

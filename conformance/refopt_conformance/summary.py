@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sized
 
 import pytest
 
+from refopt_conformance.bare import Bare
 from refopt_conformance.budgets import BUDGETS
 from refopt_conformance.driver import Driver
 from refopt_conformance.expectations import name_of
@@ -21,7 +22,7 @@ SHOWN = 3  # smallest cases that are printed in full
 class Summary:
     """Collects the records as reports come in, and sums up."""
 
-    def __init__(self, driver: Driver, config: pytest.Config) -> None:
+    def __init__(self, driver: Driver | Bare, config: pytest.Config) -> None:
         self.run = Run(driver.name, driver.version, driver.where, config.getoption("--refopt-profile"))
         self.passed = 0
         self.started = time.perf_counter()

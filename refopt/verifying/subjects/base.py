@@ -12,7 +12,7 @@ import numpy as np
 from refopt.spec.errors import RefoptError, Unsupported, given_twice, unknown
 from refopt.verifying.candidates import rule_name_of
 
-DTYPE = "float64"  # of the parameters and gradients that subjects are driven with: there, rounding hides nothing
+DTYPE = "float64"  # of the parameters and gradients that probes have: there, rounding hides nothing
 
 
 class Subject(Protocol):
@@ -40,7 +40,10 @@ class Subject(Protocol):
     def drive(
         self, params: list[np.ndarray], grads: list[list[np.ndarray]], hyper: list[dict[str, float]]
     ) -> list[list[np.ndarray]]:
-        """The parameters after each step of a fresh optimizer. Raises Unsupported if it cannot be made or run so."""
+        """The parameters after each step of a fresh optimizer, in the dtype of the arrays that are given.
+
+        Raises Unsupported if it cannot be made or run so.
+        """
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Keras 3 optimizers, driven in float64 on whichever of its backends is installed."""
+"""Keras 3 optimizers, driven on whichever of its backends is installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from refopt.spec.errors import Unsupported
-from refopt.verifying.subjects.base import DTYPE, signature
+from refopt.verifying.subjects.base import signature
 
 BACKENDS = ("torch", "jax", "tensorflow")
 
@@ -51,7 +51,7 @@ class KerasSubject:
         self, params: list[np.ndarray], grads: list[list[np.ndarray]], hyper: list[dict[str, float]]
     ) -> list[list[np.ndarray]]:
         with self._precision():
-            variables = [self.keras.Variable(w, dtype=DTYPE) for w in params]
+            variables = [self.keras.Variable(w, dtype=w.dtype.name) for w in params]
             constants = {self.signature.argument[n]: v for n, v in hyper[0].items()}
             try:
                 optimizer = self.target(**constants, **self.signature.others)
@@ -62,7 +62,7 @@ class KerasSubject:
             for now, gradients in zip(hyper, grads, strict=True):
                 if "lr" in now:
                     optimizer.learning_rate = now["lr"]
-                tensors = [self.keras.ops.convert_to_tensor(g, dtype=DTYPE) for g in gradients]
+                tensors = [self.keras.ops.convert_to_tensor(g, dtype=g.dtype.name) for g in gradients]
                 optimizer.apply(tensors, variables)
                 results.append([np.array(self.keras.ops.convert_to_numpy(v.value)) for v in variables])
         return results

@@ -1,4 +1,4 @@
-"""optax gradient transformations: factories such as `optax.adam`, driven in float64 on the CPU."""
+"""optax gradient transformations: factories such as `optax.adam`, driven on the CPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from refopt.spec.errors import Unsupported
-from refopt.verifying.subjects.base import DTYPE, signature
+from refopt.verifying.subjects.base import signature
 
 
 class OptaxSubject:
@@ -41,7 +41,7 @@ class OptaxSubject:
     ) -> list[list[np.ndarray]]:
         jnp = importlib.import_module("jax.numpy")
         with x64(self.jax):
-            rates = jnp.asarray([now.get("lr", 0.0) for now in hyper], DTYPE)
+            rates = jnp.asarray([now.get("lr", 0.0) for now in hyper], params[0].dtype)
             constants: dict[str, Any] = {self.signature.argument[n]: v for n, v in hyper[0].items()}
             if "lr" in hyper[0]:
                 constants[self.signature.argument["lr"]] = lambda count: rates[count]
@@ -49,12 +49,12 @@ class OptaxSubject:
                 transform = self.target(**constants, **self.signature.others)
             except (TypeError, ValueError) as error:
                 raise Unsupported(f"{self.name} cannot be made with {sorted(constants)}: {error}") from error
-            now = [jnp.asarray(w, DTYPE) for w in params]
+            now = [jnp.asarray(w) for w in params]
             state = transform.init(now)
             step = self.jax.jit(transform.update)
             results = []
             for gradients in grads:
-                updates, state = step([jnp.asarray(g, DTYPE) for g in gradients], state, now)
+                updates, state = step([jnp.asarray(g) for g in gradients], state, now)
                 now = self.optax.apply_updates(now, updates)
                 results.append([np.asarray(w) for w in now])
         return results

@@ -1,4 +1,4 @@
-"""`torch.optim.Optimizer` classes, driven in float64 on the CPU."""
+"""`torch.optim.Optimizer` classes, driven on the CPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from refopt.spec.errors import RefoptError, Unsupported
-from refopt.verifying.subjects.base import DTYPE, arguments, hyper_names, signature
+from refopt.verifying.subjects.base import arguments, hyper_names, signature
 
 OPTIMIZER = "torch.optim.optimizer.Optimizer"
 BETAS = ("beta1", "beta2")  # torch has them as one argument, betas
@@ -46,8 +46,7 @@ class TorchSubject:
         self, params: list[np.ndarray], grads: list[list[np.ndarray]], hyper: list[dict[str, float]]
     ) -> list[list[np.ndarray]]:
         torch = self.torch
-        dtype = getattr(torch, DTYPE)
-        tensors = [torch.tensor(w, dtype=dtype).requires_grad_() for w in params]
+        tensors = [torch.tensor(w).requires_grad_() for w in params]
         try:
             optimizer = self.target(tensors, **self._arguments(hyper[0]), **self.signature.others)
         except (TypeError, ValueError, RuntimeError) as error:
@@ -57,7 +56,7 @@ class TorchSubject:
             for group in optimizer.param_groups:
                 group.update(self._arguments(now))
             for tensor, g in zip(tensors, gradients, strict=True):
-                tensor.grad = torch.tensor(g, dtype=dtype)
+                tensor.grad = torch.tensor(g)
             optimizer.step()
             results.append([tensor.detach().numpy().copy() for tensor in tensors])
         return results
