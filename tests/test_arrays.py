@@ -82,3 +82,12 @@ def test_dtypes_may_be_mixed_in_one_tree(backend: str, case: str) -> None:
         for d in dtypes:
             take(apart[str(d)], native(backend, tree(seed, d)))
     assert bits(plain(backend, together.params)) == bits({d: plain(backend, one.params) for d, one in apart.items()})
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_what_is_too_large_is_infinite_without_a_word(backend: str, dtype: str) -> None:
+    largest = np.array([ml_dtypes.finfo(dtype).max]).astype(np.dtype(getattr(ml_dtypes, dtype, dtype)))
+    state = refopt.init("sgd", native(backend, [largest]), backend=backend)
+    grads = native(backend, [-largest])
+    params, _ = refopt.update("sgd", native(backend, [largest]), grads, state, lr=1.0, backend=backend)
+    assert np.isposinf(plain(backend, params)[0].astype(np.float64)).all()

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import cycle
 
-from refopt_conformance.budgets import CHAIN, LONG_CHAIN, ONE_STEP
+from refopt.clocks import Clock, clocks
+from refopt_conformance.budgets import CHAIN, LARGE_TENSOR, LONG_CHAIN, ONE_STEP
 from refopt_conformance.cases import DTYPES, HALF_DTYPES, NUMBERS, Case, canonical, conventions
 from refopt_conformance.driver import Driver
-from refopt_conformance.inputs import SHAPES
+from refopt_conformance.inputs import LARGE, SHAPES
 from refopt_conformance.judge import Judge
 from refopt_conformance.laws import LAWS, Law
 from refopt_conformance.modes import follow, short, single
@@ -39,14 +40,17 @@ class Check:
     def law(self) -> Law | None:
         return LAWS.get(self.kind)
 
-    def run(self, driver: Driver) -> Judge:
-        """The books of the comparison. Raises Deviation, or Inapplicable if it says nothing about the backend."""
-        book = Judge(self.case, self.kind)
+    def book(self) -> Judge:
+        """An empty book."""
+        return Judge(self.case, self.kind)
+
+    def run(self, driver: Driver, book: Judge | None = None) -> None:
+        """Raises Deviation, or Inapplicable if it says nothing about the backend. Distances go into the book."""
         if self.law is not None:
             self.law(self.case, driver)
-        else:
-            {ONE_STEP: single, CHAIN: short, LONG_CHAIN: _long(self.steps)}[self.kind](book, driver)
-        return book
+            return
+        compare = {ONE_STEP: single, LARGE_TENSOR: single, CHAIN: short, LONG_CHAIN: _long(self.steps)}[self.kind]
+        compare(book or self.book(), driver)
 
     def __str__(self) -> str:
         return f"{self.kind.replace(' ', '_')}/{self.case}"
@@ -74,6 +78,9 @@ def _numbers(profile: str) -> Iterator[Check]:
         for leaf in SHAPES:
             for dtype in everything if full else ("float32",):
                 yield from _both(Case(name, hyper, dtype, (leaf,)))
+        if Clock.TENSOR in clocks(hyper.program):
+            for leaf in LARGE:
+                yield from (Check(LARGE_TENSOR, Case(name, hyper, dtype, (leaf,))) for dtype in DTYPES)
         for dtype in DTYPES if full else ("float32",):
             yield Check(LONG_CHAIN, Case(name, hyper, dtype, LONG, "usual"), STEPS[profile])
 

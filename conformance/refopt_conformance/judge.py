@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
 
+from refopt.clocks import Clock, clocks
 from refopt.engines.dtypes import PARAMETER_DTYPES, compute_dtype
-from refopt_conformance.budgets import BUDGETS, EXACT_DIGITS, ONE_STEP, Key
+from refopt_conformance.budgets import BUDGETS, CHAIN, EXACT_DIGITS, LONG_CHAIN, Key, norm_growth
 from refopt_conformance.cases import HALF_DTYPES, Case
 from refopt_conformance.distance import distance
-from refopt_conformance.inputs import TREE
+from refopt_conformance.inputs import SHAPE_OF
 from refopt_conformance.reference import State, Step, average, narrow
 
 EXACT_STEPS = 3  # each step adds digits; later ones would have too many
@@ -36,7 +38,7 @@ class Place(NamedTuple):
     element: int
 
     def __str__(self) -> str:
-        index = ", ".join(str(i) for i in np.unravel_index(self.element, TREE[self.leaf]))
+        index = ", ".join(str(i) for i in np.unravel_index(self.element, SHAPE_OF[self.leaf]))
         return f"[{self.leaf}][{index}]" if index else f"[{self.leaf}]"
 
 
@@ -102,15 +104,22 @@ class Judge:
         may_be = self.case.coarse and step.t <= EXACT_STEPS and not self._drifts
         return narrow(step, self.case.dtype) if may_be else None
 
+    @cached_property
+    def growth(self) -> float:
+        """What a rule that takes norms is allowed beyond the budget: as much as the documented tree can lose."""
+        if Clock.TENSOR not in clocks(self.case.conventions.program) or self.case.dtype in HALF_DTYPES:
+            return 0.0
+        return norm_growth(max(math.prod(SHAPE_OF[leaf]) for leaf in self.case.leaves))
+
     @property
     def _drifts(self) -> bool:
         """Whether parameters are rounded to few digits at each step, which the reference's chain does not do."""
-        return self.mode != ONE_STEP and self.case.dtype in HALF_DTYPES
+        return self.mode in (CHAIN, LONG_CHAIN) and self.case.dtype in HALF_DTYPES
 
     def _size(self, name: str, before: list[np.ndarray], after: list[np.ndarray]) -> np.ndarray:
         """The largest size of each element since the comparison began: with the chain, or with the step."""
         size = np.fmax(np.abs(_flat(before)), np.abs(_flat(after)))
-        if self.mode != ONE_STEP and name in self.sizes:
+        if self.mode in (CHAIN, LONG_CHAIN) and name in self.sizes:
             size = np.fmax(size, self.sizes[name])
         self.sizes[name] = size
         return size
@@ -138,8 +147,9 @@ class Judge:
             actual = np.where((actual == 0) & (wide == 0), wide.astype(actual.dtype), actual)
         ulps = distance(actual, wide, size, PARAMETER_DTYPES[self.case.dtype] if self._drifts else None)
         budget = BUDGETS[quantity, self.case.dtype, self.mode]
+        allowed = budget.ulps + self.growth
         flushed = _flushed(actual, wide, dtype, self._in_underflow(), 1 / 2 if self._drifts else 1 / 64)
-        self.acceptable += int((flushed & ~(ulps <= budget.ulps)).sum())
+        self.acceptable += int((flushed & ~(ulps <= allowed)).sum())
         ulps = np.where(flushed, 0.0, ulps)
         if exactly is not None:
             rounded = wide.astype(dtype)
@@ -152,8 +162,8 @@ class Judge:
                 self._refuse(quantity, t, name, at, float(ulps[at]), actual[at], wide[at], 0.0, EXACT_DIGITS)
         at = int(np.argmax(ulps))
         self._note(quantity, t, name, at, float(ulps[at]))
-        if not ulps[at] <= budget.ulps:
-            self._refuse(quantity, t, name, at, float(ulps[at]), actual[at], wide[at], budget.ulps, budget.reason)
+        if not ulps[at] <= allowed:
+            self._refuse(quantity, t, name, at, float(ulps[at]), actual[at], wide[at], allowed, budget.reason)
 
     def _number(self, t: int, name: str, found: float, expected: float) -> None:
         ulps = float(distance(np.array(found, np.float64), np.array(expected)))
@@ -192,7 +202,7 @@ class Judge:
     def _place(self, at: int) -> Place:
         """The leaf and the number of an element of the flat tree."""
         for leaf in self.case.leaves:
-            size = math.prod(TREE[leaf])
+            size = math.prod(SHAPE_OF[leaf])
             if at < size:
                 return Place(leaf, at)
             at -= size
@@ -200,7 +210,7 @@ class Judge:
 
     def _in_underflow(self) -> np.ndarray:
         """Which elements of the flat tree have gradients among the subnormal numbers."""
-        return np.concatenate([np.full(math.prod(TREE[leaf]), leaf == "underflow") for leaf in self.case.leaves])
+        return np.concatenate([np.full(math.prod(SHAPE_OF[leaf]), leaf == "underflow") for leaf in self.case.leaves])
 
 
 def _few_digits(wide: np.ndarray, size: np.ndarray) -> np.ndarray:

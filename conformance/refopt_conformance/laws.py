@@ -16,10 +16,11 @@ import numpy as np
 from refopt.clocks import Clock, clocks
 from refopt_conformance.budgets import ONE_STEP
 from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case
+from refopt_conformance.distance import distance
 from refopt_conformance.driver import Driver
 from refopt_conformance.judge import Deviation, Judge
 from refopt_conformance.reference import SHORT, State, Step, arriving, chain, initial, rounded, take, wide_step
-from refopt_conformance.stepping import arrays_of, element, mapped, only, packed, pick, run
+from refopt_conformance.stepping import Kept, arrays_of, element, mapped, only, packed, pick, run
 
 Law = Callable[[Case, Driver], None]
 
@@ -137,7 +138,8 @@ def order_of_elements_does_not_matter(case: Case, driver: Driver) -> None:
 
 
 def layout_does_not_matter(case: Case, driver: Driver) -> None:
-    """Transposed and strided arrays are read as what they are."""
+    """Transposed and strided arrays are read as what they are; a norm may be summed in the order of memory."""
+    norms = Clock.TENSOR in clocks(case.conventions.program)
     i = case.leaves.index("33x17")
     steps = [only(step, i) for step in chain(case, 2)]
     straight = run(driver, steps)
@@ -146,7 +148,17 @@ def layout_does_not_matter(case: Case, driver: Driver) -> None:
         ("with gaps", lambda x: np.repeat(x, 2, axis=-1)[..., ::2] if x.ndim else x),
     ):
         other = run(driver, [mapped(step, layout) for step in steps], in_place=False)
-        demand(packed(other) == packed(straight), case, f"arrays that lie {said} in memory are updated otherwise")
+        same = packed(other) == packed(straight) or (norms and _near(case, other, straight))
+        demand(same, case, f"arrays that lie {said} in memory are updated otherwise")
+
+
+def _near(case: Case, one: Kept, other: Kept) -> bool:
+    """Whether two results are as near as two orders of summing a norm may bring them."""
+    growth = Judge(case, ONE_STEP).growth
+    return all(
+        distance(a, b.astype(np.float64), np.abs(b.astype(np.float64))).max() <= growth
+        for a, b in zip(arrays_of(one), arrays_of(other), strict=True)
+    )
 
 
 def powers_of_two_scale(case: Case, driver: Driver) -> None:
@@ -186,7 +198,7 @@ def without_rate_nothing_moves(case: Case, driver: Driver) -> None:
         after = wide_step(step)
         found = driver.step(step)
         for leaf, w, wanted, new in zip(case.leaves, base.before.params, after, found.params, strict=True):
-            if np.array_equal(w.astype(np.float64), wanted):
+            if leaf != "underflow" and np.array_equal(w.astype(np.float64), wanted):
                 demand(np.array_equal(w, new), case, f"{leaf} moves on {said}")
 
 

@@ -8,7 +8,7 @@ from refopt.clocks import Clock, clocks
 from refopt.engines.dtypes import PARAMETER_DTYPES, compute_dtype
 from refopt.engines.numpy_engine import BACKEND as REFERENCE
 from refopt.spec.hyper import Hyper
-from refopt_conformance.budgets import ONE_STEP
+from refopt_conformance.budgets import LARGE_TENSOR, ONE_STEP
 from refopt_conformance.cases import Case
 from refopt_conformance.checks import Check
 from refopt_conformance.distance import distance
@@ -36,7 +36,7 @@ def reproduce(check: Check, driver: Driver, deviation: Deviation) -> str:
 
 def _shorter(check: Check, t: int) -> list[list[Step]]:
     """The step alone, from the reference's state; or all steps up to it, from the start."""
-    if check.kind == ONE_STEP:
+    if check.kind in (ONE_STEP, LARGE_TENSOR):
         return [[step for step in one_steps(check.case) if step.t == t]]
     if t > LONGEST:
         return []

@@ -15,6 +15,12 @@ def compute_dtype(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float32) if dtype.name in HALF else dtype
 
 
+def rounded(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The array in another dtype, itself where it has it; what is too large for that is infinite, without a word."""
+    with np.errstate(over="ignore"):
+        return array.astype(dtype, copy=False)
+
+
 def refuse_dtype(dtype: str) -> str | None:
     """Why parameters of this dtype cannot be optimised, or None."""
     if dtype in PARAMETER_DTYPES:

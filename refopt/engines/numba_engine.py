@@ -16,7 +16,7 @@ import numpy as np
 
 from refopt.clocks.plan import Plan, plan, tests
 from refopt.engines.arena import Layout, addresses, layout, overlap
-from refopt.engines.dtypes import compute_dtype
+from refopt.engines.dtypes import compute_dtype, rounded
 from refopt.engines.kernel_cache import load_module
 from refopt.engines.numba_source import module_source
 from refopt.engines.numba_threads import share
@@ -115,7 +115,7 @@ class Group:
         del held
         if arena is None or not writes:
             return mine
-        new = self.layout.views(arena.astype(self.dtype, copy=False))
+        new = self.layout.views(rounded(arena, self.dtype))
         if not in_place:
             return new
         for old, fresh in zip(mine, new, strict=True):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from refopt.engines.dtypes import compute_dtype, refuse_dtype
+from refopt.engines.dtypes import compute_dtype, refuse_dtype, rounded
 from refopt.spec.backend import Slots
 from refopt.spec.errors import Unsupported
 from refopt.spec.functions import Scalar
@@ -90,7 +90,7 @@ class NumpyEngine:
             arrays = {"w": w, **({"g": grads[i]} if grads is not None else {})}
             arrays |= {name: row[i] for name, row in zip(names, rows, strict=True)}
             result = run(program, hyper.values, t, arrays, numbers)
-            new_params.append(result.get("w", w).astype(w.dtype, copy=False))
+            new_params.append(rounded(result.get("w", w), w.dtype))
             for name in names:
                 new[name].append(result[name])
             new |= {name: float(result[name]) for name in numbers}
@@ -113,7 +113,7 @@ class NumpyEngine:
         averages = []
         for i, w in enumerate(params):
             arrays = {slot.name: slots[slot.name][i] for slot in program.slots if slot.clock == "element"}
-            averages.append(run(program, hyper.values, t, arrays, {})["a"].astype(w.dtype))
+            averages.append(rounded(run(program, hyper.values, t, arrays, {})["a"], w.dtype))
         return averages
 
 
