@@ -201,8 +201,7 @@ def test_budgets_were_measured() -> None:
 
 def test_worst_takes_the_largest_of_several_runs() -> None:
     def run(version: str, ulps: float | str) -> dict[str, object]:
-        row = {"quantity": "slot", "dtype": "float32", "mode": "chain", "worst": ulps, "where": f"by {version}"}
-        return {"version": version, "budgets": [row]}
+        return {"version": version, "cases": [{"worst": [["slot", "float32", "chain", ulps, f"by {version}"]]}, {}]}
 
     assert gather([run("a", 1.0), run("b", 3.0), run("c", 2.0)]) == {
         "slot, float32, chain": {"ulps": 3.0, "backend": "b", "where": "by b"}

@@ -26,10 +26,10 @@ def gather(runs: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The largest of several runs."""
     worst: dict[str, dict[str, Any]] = {}
     for run in runs:
-        for row in run["budgets"]:
-            key = ", ".join((row["quantity"], row["dtype"], row["mode"]))
-            if key not in worst or float(row["worst"]) > worst[key]["ulps"]:
-                worst[key] = {"ulps": float(row["worst"]), "backend": run["version"], "where": row["where"]}
+        for quantity, dtype, mode, ulps, where in (row for case in run["cases"] for row in case.get("worst", [])):
+            key = ", ".join((quantity, dtype, mode))
+            if key not in worst or float(ulps) > worst[key]["ulps"]:
+                worst[key] = {"ulps": float(ulps), "backend": run["version"], "where": where}
     return dict(sorted(worst.items()))
 
 
