@@ -148,7 +148,7 @@ class Judge:
         ulps = distance(actual, wide, size, PARAMETER_DTYPES[self.case.dtype] if self._drifts else None)
         budget = BUDGETS[quantity, self.case.dtype, self.mode]
         allowed = budget.ulps + self.growth
-        flushed = _flushed(actual, wide, dtype, self._in_underflow(), 1 / 2 if self._drifts else 1 / 64)
+        flushed = _flushed(actual, wide, size, dtype, self._in_underflow())
         self.acceptable += int((flushed & ~(ulps <= allowed)).sum())
         ulps = np.where(flushed, 0.0, ulps)
         if exactly is not None:
@@ -224,20 +224,19 @@ def _few_digits(wide: np.ndarray, size: np.ndarray) -> np.ndarray:
         return np.isfinite(wide) & np.isfinite(size) & (digits == np.rint(digits))
 
 
-def _flushed(found: np.ndarray, wide: np.ndarray, dtype: np.dtype, in_underflow: np.ndarray, part: float) -> np.ndarray:
+def _flushed(
+    found: np.ndarray, wide: np.ndarray, size: np.ndarray, dtype: np.dtype, in_underflow: np.ndarray
+) -> np.ndarray:
     """Which elements are what a machine makes of them that takes subnormal numbers, or squares of these, for zero.
 
-    Where a gradient is that small, so may be whatever is computed from it; or it is too small by any factor, or 0/0; or
-    it is off by a part, being made from a subnormal square, which has few digits. Elsewhere a number below the normal
-    ones may be zero.
+    Where a gradient is that small, so may be whatever is computed from it; or a square is lost that should have divided
+    it, and it is 0/0, or of any size that it has had. Elsewhere a number below the normal ones may be zero.
     """
     actual, tiny = found.astype(np.float64), float(ml_dtypes.finfo(compute_dtype(dtype)).tiny)
     with np.errstate(all="ignore"):
-        off = np.abs(actual - wide)
-        smaller = (
-            np.isnan(actual) | (np.abs(actual) <= np.abs(wide)) | (off <= 2.0**40 * tiny) | (off < np.abs(wide) * part)
-        )
-        return (in_underflow & smaller) | ((actual == 0) & (np.abs(wide) < tiny) & (wide != 0))
+        lost = np.isnan(actual) | (np.abs(actual) <= 2 * np.fmax(np.abs(wide), size))
+        lost |= np.abs(actual - wide) <= 2.0**40 * tiny
+        return (in_underflow & lost) | ((actual == 0) & (np.abs(wide) < tiny) & (wide != 0))
 
 
 def _flat(arrays: list[np.ndarray]) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from refopt.clocks import Clock, clocks
-from refopt_conformance.budgets import ONE_STEP
+from refopt_conformance.budgets import BUDGETS, ONE_STEP
 from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case
 from refopt_conformance.distance import distance
 from refopt_conformance.driver import Driver
@@ -154,9 +154,9 @@ def layout_does_not_matter(case: Case, driver: Driver) -> None:
 
 def _near(case: Case, one: Kept, other: Kept) -> bool:
     """Whether two results are as near as two orders of summing a norm may bring them."""
-    growth = Judge(case, ONE_STEP).growth
+    allowed = BUDGETS["parameter", case.dtype, ONE_STEP].ulps + Judge(case, ONE_STEP).growth
     return all(
-        distance(a, b.astype(np.float64), np.abs(b.astype(np.float64))).max() <= growth
+        distance(a, b.astype(np.float64), np.abs(b.astype(np.float64))).max() <= allowed
         for a, b in zip(arrays_of(one), arrays_of(other), strict=True)
     )
 

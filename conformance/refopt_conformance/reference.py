@@ -21,7 +21,7 @@ from refopt.spec.hyper import Hyper
 from refopt_conformance.cases import Case
 from refopt_conformance.inputs import gradients, parameters
 
-ONE_STEP_AT = (1, 2, 3, 10, 300)
+ONE_STEP_AT = (1, 2, 3, 10, 300, 2049)  # bfloat16 counts to 256, float16 to 2048
 SHORT = 12  # a short chain; single steps after it start from its last state: any state is as good as another
 
 

@@ -51,6 +51,8 @@ def counter(*lines: str) -> tuple[Fault, ...]:
               reports("Oneflow-Inc/oneflow/pull/5960"), all_lines("maximum(t - 1, 1)")),
         Fault("counter-stops-at-256", "the counter is a bfloat16, in which 256 + 1 is 256: from there on the "
               "correction stays what it is", reports("pytorch/ao/pull/4915"), all_lines("minimum(t, 256)")),
+        Fault("counter-stops-at-2048", "the counter is a float16, in which 2048 + 1 is 2048",
+              edits=all_lines("minimum(t, 2048)")),
     )  # fmt: skip
 
 
