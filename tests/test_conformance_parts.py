@@ -173,7 +173,7 @@ def test_budgets_are_complete() -> None:
         for dtype in ("float32", "float64"):
             for quantity in ("parameter", "slot", *(() if mode == "large tensor" else ("number", "average"))):
                 assert BUDGETS[quantity, dtype, mode].reason
-    assert all(budget.ulps < 2000 for budget in BUDGETS.values())
+    assert all(budget.ulps < 3000 for budget in BUDGETS.values())
 
 
 @pytest.mark.parametrize(

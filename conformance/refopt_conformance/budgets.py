@@ -61,7 +61,7 @@ _TABLE: tuple[tuple[str, str, dict[str, float], str], ...] = (
     ("average", LONG_CHAIN, {"float32": 3, "float64": 2}, _AVERAGE),
     ("number", ONE_STEP, {"float32": 0, "float64": 0, "float16": 0, "bfloat16": 0}, _NUMBER),
     ("number", CHAIN, {"float32": 0, "float64": 0, "float16": 0, "bfloat16": 0}, _NUMBER),
-    ("parameter", LARGE_TENSOR, {"float32": 8, "float64": 160}, _NORM),
+    ("parameter", LARGE_TENSOR, {"float32": 90, "float64": 2500}, _NORM),
     ("slot", LARGE_TENSOR, {"float32": 8, "float64": 60}, _NORM),
     ("number", LONG_CHAIN, {"float32": 0, "float64": 0}, _NUMBER),
 )
