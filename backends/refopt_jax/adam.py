@@ -2,6 +2,12 @@
 
 `power="product"` corrects by the product of the betas so far: two numbers for the whole model, kept in float64 on the
 host and advanced by `advance`.
+
+The first correction is folded into the rate, lr / c1. Of that only the power of two multiplies the step, exactly; the
+rest, between 1 and 2, divides the denominator, before the root, which halves its rounding.
+
+No tensor is divided by a scalar, all are multiplied with its reciprocal. XLA turns a division into that or leaves it
+alone, depending on what else is in the model and on how it is sharded: one element would come to different bits.
 """
 
 from __future__ import annotations
@@ -17,11 +23,13 @@ from refopt_jax._shared import (
     Axes,
     Scalar,
     Slots,
+    carried,
     decay_after,
     decay_before,
     decayed_gradient,
     one_minus_power,
     rounded,
+    two_parts,
 )
 
 CHOICES = {
@@ -35,15 +43,17 @@ CHOICES = {
 
 
 class Coefficients(NamedTuple):
-    lr: Scalar
-    beta1: Scalar
+    power: Scalar  # of two, in lr / c1; c1 and c2 are the bias corrections, 1 where there is none
+    over_square: Scalar  # one over the square of the rest
+    beta1: Scalar  # in two parts
+    beta1_rest: Scalar
     one_minus_beta1: Scalar
     beta2: Scalar
+    beta2_rest: Scalar
     one_minus_beta2: Scalar
-    c1: Scalar  # the bias corrections; 1 where there is none
-    c2: Scalar
-    eps: Scalar  # as it meets the corrected moment
-    eps_root: Scalar
+    over_c2: Scalar
+    inside: Scalar  # what is added inside the root, and to it
+    outside: Scalar
     wd: Scalar
     lr_wd: Scalar
 
@@ -56,24 +66,32 @@ def advance(values: Mapping[str, float], products: Mapping[str, float]) -> dict[
 
 def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -> Coefficients:
     """The scalars of step t. `values` holds the advanced products too, where the axes keep them."""
-    lr, beta1, beta2, eps, wd = (values[name] for name in ("lr", "beta1", "beta2", "eps", "wd"))
-    c1 = _correction(axes, values, "p1", beta1, t) if axes["bias"] in ("both", "m_only") else 1.0
-    c2 = _correction(axes, values, "p2", beta2, t) if axes["bias"] in ("both", "v_only") else 1.0
+    lr, eps, wd = values["lr"], values["eps"], values["wd"]
+    c1 = _correction(axes, values, "p1", values["beta1"], t) if axes["bias"] in ("both", "m_only") else 1.0
+    c2 = _correction(axes, values, "p2", values["beta2"], t) if axes["bias"] in ("both", "v_only") else 1.0
+    power, rest = _split_power(lr / c1, xp)
     # "raw" adds eps to the uncorrected moment: seen from the corrected one, eps is divided by the correction.
-    if axes["eps_at"] == "outside_raw":
-        eps = eps / xp.sqrt(c2)
-    elif axes["eps_at"] == "inside_raw":
-        eps = eps / c2
+    inside, outside = {
+        "outside_hat": (0.0, eps),
+        "outside_raw": (0.0, eps / xp.sqrt(c2)),
+        "inside_hat": (eps, 0.0),
+        "inside_raw": (eps / c2, 0.0),
+        "both": (values["eps_root"], eps),
+    }[axes["eps_at"]]
+    beta1, beta1_rest = two_parts(values["beta1"])
+    beta2, beta2_rest = two_parts(values["beta2"])
     return Coefficients(
-        lr=lr,
+        power=power,
+        over_square=1 / rest**2,
         beta1=beta1,
-        one_minus_beta1=1 - beta1,
+        beta1_rest=beta1_rest,
+        one_minus_beta1=1 - values["beta1"],
         beta2=beta2,
-        one_minus_beta2=1 - beta2,
-        c1=c1,
-        c2=c2,
-        eps=eps,
-        eps_root=values["eps_root"],
+        beta2_rest=beta2_rest,
+        one_minus_beta2=1 - values["beta2"],
+        over_c2=1 / c2 if axes["amsgrad"] == "corrected" else 1 / (c2 * rest**2),
+        inside=inside / rest**2,
+        outside=outside / rest,
         wd=wd,
         lr_wd=lr * wd,
     )
@@ -86,26 +104,29 @@ def _correction(axes: Axes, values: Mapping[str, Scalar], product: str, beta: fl
     return one_minus_power(beta, t + first)
 
 
+def _split_power(rate: Scalar, xp: Any) -> tuple[Scalar, Scalar]:
+    """A power of two and what is left of the rate, from 1 to 2. Of zero and infinity there is nothing to split off."""
+    fraction, exponent = xp.frexp(rate)
+    splits = xp.isfinite(rate) & (rate != 0)
+    return xp.where(splits, xp.ldexp(1.0, exponent - 1), rate), xp.where(splits, 2 * fraction, 1.0)
+
+
 def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots) -> tuple[jax.Array, Slots]:
     """One step of one parameter."""
     c = rounded(c, w.dtype)
     g = decayed_gradient(axes, c, w, g)
-    m = c.beta1 * slots["m"] + c.one_minus_beta1 * g
-    v = c.beta2 * slots["v"] + c.one_minus_beta2 * g * g
+    m = carried(c.beta1, c.beta1_rest, slots["m"], c.one_minus_beta1 * g)
+    v = carried(c.beta2, c.beta2_rest, slots["v"], c.one_minus_beta2 * g * g)
     new = {"m": m, "v": v}
-    m_hat = m / c.c1
-    v_hat = v / c.c2
-    if axes["amsgrad"] == "raw":
+    if axes["amsgrad"] == "corrected":
+        new["v_max"] = jnp.maximum(slots["v_max"], v * c.over_c2)
+        scaled = new["v_max"] * c.over_square
+    elif axes["amsgrad"] == "raw":
         new["v_max"] = jnp.maximum(slots["v_max"], v)
-        v_hat = new["v_max"] / c.c2
-    elif axes["amsgrad"] == "corrected":
-        new["v_max"] = v_hat = jnp.maximum(slots["v_max"], v_hat)
-    if axes["eps_at"] in ("inside_hat", "inside_raw"):
-        d = jnp.sqrt(v_hat + c.eps)
-    elif axes["eps_at"] == "both":
-        d = jnp.sqrt(v_hat + c.eps_root) + c.eps
+        scaled = new["v_max"] * c.over_c2
     else:
-        d = jnp.sqrt(v_hat) + c.eps
+        scaled = v * c.over_c2
+    d = jnp.sqrt(scaled + c.inside) + c.outside
     w = decay_before(axes, c, w)
-    w = w - c.lr * m_hat / d
+    w = w - c.power * m / d
     return decay_after(axes, c, w), new

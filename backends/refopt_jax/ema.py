@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from refopt_jax._shared import Axes, Scalar, Slots, one_minus_power, rounded
+from refopt_jax._shared import Axes, Scalar, Slots, carried, one_minus_power, rounded, two_parts
 
 CHOICES = {
     "init": ("zeros", "params", "first_update"),
@@ -19,15 +19,19 @@ CHOICES = {
 
 class Coefficients(NamedTuple):
     t: Scalar
-    mu: Scalar  # today's, after the schedule
+    mu: Scalar  # today's, after the schedule, in two parts
+    mu_rest: Scalar
     one_minus_mu: Scalar
-    correction: Scalar  # what the average is divided by, when it is read
+    over_correction: Scalar  # what the average is multiplied with when it is read: see `adam`
 
 
 def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -> Coefficients:
     """The scalars of step t, and of reading the average after it."""
     mu = _scheduled(axes, values, t, xp)
-    return Coefficients(t=t, mu=mu, one_minus_mu=1 - mu, correction=_correction(axes, values, t))
+    head, rest = two_parts(mu)
+    return Coefficients(
+        t=t, mu=head, mu_rest=rest, one_minus_mu=1 - mu, over_correction=1 / _correction(axes, values, t)
+    )
 
 
 def _scheduled(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -> Scalar:
@@ -54,7 +58,7 @@ def _correction(axes: Axes, values: Mapping[str, Scalar], t: Scalar) -> Scalar:
 def update(axes: Axes, c: Coefficients, w: jax.Array, g: None, slots: Slots) -> tuple[jax.Array, Slots]:
     """One step of the average of one parameter."""
     c = rounded(c, w.dtype)
-    m = c.mu * slots["m"] + c.one_minus_mu * w
+    m = carried(c.mu, c.mu_rest, slots["m"], c.one_minus_mu * w)
     if axes["init"] == "first_update":
         m = jnp.where(c.t == 1, w, m)
     return w, {"m": m}
@@ -63,4 +67,4 @@ def update(axes: Axes, c: Coefficients, w: jax.Array, g: None, slots: Slots) -> 
 def average(axes: Axes, c: Coefficients, slots: Slots) -> jax.Array:
     """What to evaluate the model with, for one parameter."""
     m = slots["m"]
-    return m / rounded(c, m.dtype).correction
+    return m * rounded(c, m.dtype).over_correction

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from refopt_jax._shared import VELOCITY, Axes, Scalar, Slots, norm, ride, rounded
+from refopt_jax._shared import VELOCITY, Axes, Scalar, Slots, norm, ride, rounded, two_parts
 
 CHOICES = {
     "denominator": ("split", "joint"),
@@ -29,7 +29,8 @@ CHOICES = {
 class Coefficients(NamedTuple):
     t: Scalar
     lr: Scalar
-    mu: Scalar
+    mu: Scalar  # in two parts
+    mu_rest: Scalar
     one_minus_mu: Scalar
     wd: Scalar
     tc: Scalar
@@ -39,8 +40,16 @@ class Coefficients(NamedTuple):
 def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -> Coefficients:
     """The scalars of step t."""
     mu = values["mu"]
+    head, rest = two_parts(mu)
     return Coefficients(
-        t=t, lr=values["lr"], mu=mu, one_minus_mu=1 - mu, wd=values["wd"], tc=values["tc"], eps=values["eps"]
+        t=t,
+        lr=values["lr"],
+        mu=head,
+        mu_rest=rest,
+        one_minus_mu=1 - mu,
+        wd=values["wd"],
+        tc=values["tc"],
+        eps=values["eps"],
     )
 
 

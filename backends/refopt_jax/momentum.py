@@ -18,6 +18,7 @@ from refopt_jax._shared import (
     decayed_gradient,
     ride,
     rounded,
+    two_parts,
 )
 
 CHOICES = {
@@ -31,7 +32,8 @@ CHOICES = {
 class Coefficients(NamedTuple):
     t: Scalar
     lr: Scalar
-    mu: Scalar
+    mu: Scalar  # in two parts
+    mu_rest: Scalar
     one_minus_mu: Scalar
     gradient_scale: Scalar
     wd: Scalar
@@ -41,11 +43,13 @@ class Coefficients(NamedTuple):
 def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -> Coefficients:
     """The scalars of step t."""
     lr, mu, wd = values["lr"], values["mu"], values["wd"]
+    head, rest = two_parts(mu)
     scales = {"one": 1.0, "dampening": 1 - values["dampening"], "ema": 1 - mu}
     return Coefficients(
         t=t,
         lr=lr,
-        mu=mu,
+        mu=head,
+        mu_rest=rest,
         one_minus_mu=1 - mu,
         gradient_scale=scales[axes["gradient_scale"]],
         wd=wd,

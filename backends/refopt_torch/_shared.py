@@ -1,4 +1,4 @@
-"""What the rules of the port share: how one is declared, weight decay, velocity, and division as IEEE-754 has it.
+"""What the rules of the port share: how one is declared, weight decay and velocity.
 
 All functions work on lists of tensors of one device and dtype, in place where their name ends in an underscore.
 Numbers that are the same for all elements are computed on the host in float64 and handed to torch as Python floats;
@@ -10,12 +10,13 @@ small for a subnormal number still gives the sign to a zero: 0.0 - lr * g can be
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
+
+from refopt_torch.host import in_turns
 
 Axes: TypeAlias = Mapping[str, str]
 
@@ -25,7 +26,8 @@ class Port(NamedTuple):
 
     `choices` is every axis with the choices implemented here. `slots` names the state: "zeros" and "params" are one
     tensor per parameter, a number is one float for all. `update(w, g, slots, *, t, axes, <numbers>)` changes w and
-    slots; it may keep neither g nor anything that shares memory with it.
+    slots; it may keep neither g nor anything that shares memory with it. If it `takes_norms`, it is also given the
+    function `norms` of lists like w: of sharded tensors w is a shard, and its norm not that of the tensor.
     """
 
     choices: Mapping[str, tuple[str, ...]]
@@ -33,6 +35,7 @@ class Port(NamedTuple):
     update: Callable[..., None]
     average: Callable[..., list[Tensor]] | None = None
     reads_gradient: bool = True
+    takes_norms: bool = False
 
     def tensors(self, axes: Axes) -> list[str]:
         """The slots that are one tensor per parameter."""
@@ -41,13 +44,6 @@ class Port(NamedTuple):
 
 DECAY = ("none", "l2", "decoupled", "decoupled_after", "decoupled_no_lr", "decoupled_no_lr_after")
 VELOCITY = {"first_step": ("zeros", "copy_gradient"), "nesterov": ("no", "yes", "scaled")}
-
-
-def divide(a: float, b: float) -> float:
-    """a / b, where Python would raise: x/0 is infinity, 0/0 is NaN."""
-    if b != 0:
-        return a / b
-    return math.nan if a == 0 or math.isnan(a) else math.copysign(math.inf, a) * math.copysign(1.0, b)
 
 
 def decayed_gradient(axes: Axes, g: list[Tensor], w: list[Tensor], wd: float) -> list[Tensor]:
@@ -89,9 +85,8 @@ def ride_(axes: Axes, u: list[Tensor], g: list[Tensor], *, t: int, mu: float, sc
     """
     if t == 1 and axes["first_step"] == "copy_gradient":
         torch._foreach_copy_(u, g)
-    else:
-        torch._foreach_mul_(u, mu)
-        torch._foreach_add_(u, g, alpha=scale)
+    else:  # one call, which rounds once, where mul_ and add_ round twice
+        torch._foreach_copy_(u, torch._foreach_add(times(g, scale), u, alpha=in_turns(mu, t, u[0].dtype)))
     if axes["nesterov"] == "no":
         return u
     if axes["nesterov"] == "scaled":

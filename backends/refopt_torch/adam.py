@@ -1,7 +1,8 @@
 """Adam: m and v average the gradient and its square, w = w - lr * m_hat / (sqrt(v_hat) + eps).
 
-The first correction is folded into the learning rate (lr / c1, on the host); the second divides v before the root,
-which halves its rounding. The step itself is one addcdiv.
+The step is one addcdiv, and few roundings are on the way to it. The first correction is folded into the learning rate,
+lr / c1, on the host. Of that only the power of two multiplies the step, which is exact; the rest, between 1 and 2,
+divides the denominator, and does so before the root, which halves its rounding, together with the second correction.
 """
 
 from __future__ import annotations
@@ -12,7 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refopt_torch._shared import DECAY, Axes, Port, decay_after_, decay_before_, decayed_gradient, divide
+from refopt_torch._shared import (
+    DECAY,
+    Axes,
+    Port,
+    decay_after_,
+    decay_before_,
+    decayed_gradient,
+)
+from refopt_torch.host import divide, in_turns, split_power
 
 
 def adam_(
@@ -32,19 +41,20 @@ def adam_(
     m, v = slots["m"], slots["v"]
     g = decayed_gradient(axes, g, w, wd)
     # Not lerp_: m + (1 - beta1)*(g - m) is NaN where m and g are the same infinity.
-    torch._foreach_mul_(m, beta1)
+    torch._foreach_mul_(m, in_turns(beta1, t, m[0].dtype))
     torch._foreach_add_(m, g, alpha=1 - beta1)
     # Not addcmul_(v, g, g, 1 - beta2): where g*g is computed first it overflows sooner.
-    torch._foreach_mul_(v, beta2)
+    torch._foreach_mul_(v, in_turns(beta2, t, v[0].dtype))
     torch._foreach_addcmul_(v, torch._foreach_mul(g, 1 - beta2), g)
 
     c1 = correction(axes, slots, "p1", beta1, t) if corrects_first(axes) else 1.0
     c2 = correction(axes, slots, "p2", beta2, t) if corrects_second(axes) else 1.0
-    d = corrected_second_moment(axes, slots, c2)
-    denominator_(axes, d, c2, eps=eps, eps_root=eps_root)
+    power, rest = split_power(divide(lr, c1))
+    d = corrected_second_moment(axes, slots, c2, rest)
+    denominator_(axes, d, c2, rest, eps=eps, eps_root=eps_root)
 
     decay_before_(axes, w, lr=lr, wd=wd)
-    torch._foreach_addcdiv_(w, m, d, value=-divide(lr, c1))
+    torch._foreach_addcdiv_(w, m, d, value=-power)
     decay_after_(axes, w, lr=lr, wd=wd)
 
 
@@ -64,20 +74,19 @@ def correction(axes: Axes, slots: dict[str, Any], product: str, beta: float, t: 
     return 1 - beta ** (t - 1 + int(axes["first_t"]))
 
 
-def corrected_second_moment(axes: Axes, slots: dict[str, Any], c2: float) -> list[Tensor]:
-    """A new list v / c2, or the largest so far: raw takes it of v, corrected of v / c2."""
+def corrected_second_moment(axes: Axes, slots: dict[str, Any], c2: float, rest: float) -> list[Tensor]:
+    """A new list v / c2, or the largest so far: raw takes it of v, corrected of v / c2. All is divided by rest**2."""
     if axes["amsgrad"] == "raw":
         torch._foreach_maximum_(slots["v_max"], slots["v"])
-        return list(torch._foreach_div(slots["v_max"], c2))
-    v_hat = list(torch._foreach_div(slots["v"], c2))
+        return list(torch._foreach_div(slots["v_max"], c2 * rest**2))
     if axes["amsgrad"] == "corrected":
-        torch._foreach_maximum_(slots["v_max"], v_hat)
-        torch._foreach_copy_(v_hat, slots["v_max"])
-    return v_hat
+        torch._foreach_maximum_(slots["v_max"], torch._foreach_div(slots["v"], c2))
+        return list(torch._foreach_div(slots["v_max"], rest**2))
+    return list(torch._foreach_div(slots["v"], c2 * rest**2))
 
 
-def denominator_(axes: Axes, d: list[Tensor], c2: float, *, eps: float, eps_root: float) -> None:
-    """From v_hat to what divides the step. An eps that joins the raw moment is divided by the correction, as v is."""
+def denominator_(axes: Axes, d: list[Tensor], c2: float, rest: float, *, eps: float, eps_root: float) -> None:
+    """From v_hat / rest**2 to what divides the step. An eps that joins the raw moment is divided by c2, as v is."""
     inside, outside = {
         "outside_hat": (0.0, eps),
         "outside_raw": (0.0, divide(eps, math.sqrt(c2))),
@@ -86,10 +95,10 @@ def denominator_(axes: Axes, d: list[Tensor], c2: float, *, eps: float, eps_root
         "both": (eps_root, eps),
     }[axes["eps_at"]]
     if inside:  # adding a zero to a square, or to its root, changes nothing
-        torch._foreach_add_(d, inside)
+        torch._foreach_add_(d, inside / rest**2)
     torch._foreach_sqrt_(d)
     if outside:
-        torch._foreach_add_(d, outside)
+        torch._foreach_add_(d, outside / rest)
 
 
 def slots(axes: Axes) -> dict[str, str | float]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from refopt.spec.errors import Unsupported
+from refopt_torch.sharded import gathered
 from refopt_torch.step import refused, working_dtype
 
 _BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -64,8 +65,11 @@ def _from_numpy(array: np.ndarray) -> Tensor:
 
 
 def to_numpy(tensor: Tensor) -> np.ndarray:
-    """The values as a NumPy array of the same dtype, which shares memory with a tensor on the CPU."""
-    tensor = tensor.detach().cpu()
+    """The values as a NumPy array of the same dtype, which shares memory with a tensor on the CPU.
+
+    A sharded tensor is gathered: all processes have to ask for it at the same time.
+    """
+    tensor = gathered(tensor.detach()).cpu()
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(_BFLOAT16)
     return tensor.numpy()

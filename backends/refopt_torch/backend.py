@@ -12,12 +12,12 @@ from torch import Tensor
 from refopt.spec.backend import Slots
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import Hyper
-from refopt_torch import arrays
+from refopt_torch import arrays, sharded
 from refopt_torch.step import check_step, get_port, initial_slot, refused, run_step_
 
 
 class TorchBackend:
-    """Runs every rule on dense floating-point tensors. See `refopt.spec.backend.Backend`."""
+    """Runs every rule on dense floating-point tensors, sharded or not. See `refopt.spec.backend.Backend`."""
 
     name = "torch"
     in_place = True
@@ -42,7 +42,7 @@ class TorchBackend:
         return arrays.adopt(array, device)
 
     def beside(self, array: Any, other: Tensor) -> Tensor:
-        return array if self.owns(array) else arrays.adopt(array, None).to(other.device)
+        return array if self.owns(array) else sharded.placed(arrays.adopt(array, None), other)
 
     def to_numpy(self, array: Tensor) -> np.ndarray:
         return arrays.to_numpy(array)
@@ -83,8 +83,9 @@ class TorchBackend:
         compute = get_port(hyper.rule.name, hyper.axes).average
         if compute is None:
             raise RefoptError(f"torch: {hyper.rule.name} has no average; evaluate with the parameters themselves")
-        averages = compute(slots, t=t, axes=hyper.axes, **hyper.values) if params else []
-        return [a.to(p.dtype) for a, p in zip(averages, params, strict=True)]
+        shards = {n: [sharded.shard(x) for x in slot] if isinstance(slot, list) else slot for n, slot in slots.items()}
+        averages = compute(shards, t=t, axes=hyper.axes, **hyper.values) if params else []
+        return [sharded.like(a.to(p.dtype), p) for a, p in zip(averages, params, strict=True)]
 
 
 BACKEND = TorchBackend()

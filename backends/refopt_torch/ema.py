@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from refopt_torch._shared import Axes, Port
+from refopt_torch.host import two_parts
 
 
 def ema_(
@@ -27,8 +28,11 @@ def ema_(
         torch._foreach_copy_(m, w)
         return
     mu = scheduled_decay(axes, t, mu=mu, power=power, inv_gamma=inv_gamma)
-    torch._foreach_mul_(m, mu)
-    torch._foreach_add_(m, w, alpha=1 - mu)
+    head, rest = two_parts(mu, m[0].dtype)
+    arriving = torch._foreach_mul(w, 1 - mu)
+    if rest:
+        torch._foreach_add_(arriving, m, alpha=rest)
+    torch._foreach_copy_(m, torch._foreach_add(arriving, m, alpha=head))  # not mul_ and add_, which round twice
 
 
 def scheduled_decay(axes: Axes, t: int, *, mu: float, power: float, inv_gamma: float) -> float:

@@ -2,7 +2,8 @@
 
 Norms are `vector_norm(dtype=float64)`: every element is widened before it is squared, so that a norm is good to a few
 units of float64 whatever the dtype. (Of a tensor of one element the CPU takes the absolute value, which neither
-overflows nor underflows where the root of the square does: beyond 1e154 and below 1e-162.)
+overflows nor underflows where the root of the square does: beyond 1e154 and below 1e-162.) Of a sharded tensor the
+processes add up the squares of what each has.
 
 Trust ratios are a float64 vector on the device, one element per tensor, and are rounded once to the dtype of the tensor
 that they scale. The host reads none of them, so that nothing waits.
@@ -10,6 +11,7 @@ that they scale. The host reads none of them, so that nothing waits.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ def lars_(
     g: list[Tensor],
     slots: dict[str, Any],
     *,
+    norms: Callable[[list[Tensor]], Tensor],
     t: int,
     axes: Axes,
     lr: float,
@@ -48,11 +51,6 @@ def lars_(
         p = list(torch._foreach_add(g, torch._foreach_mul(w, decays.unbind())))
     direction = ride_(axes, u, scaled(axes, p, trust, entering, w), t=t, mu=mu)
     torch._foreach_add_(w, direction, alpha=-leaving)
-
-
-def norms(x: list[Tensor]) -> Tensor:
-    """The Euclidean norm of each tensor, as one float64 vector."""
-    return torch.stack(torch._foreach_norm(x, 2, dtype=torch.float64))
 
 
 def trust_ratios(
@@ -95,4 +93,5 @@ LARS = Port(
     },
     slots=element_slots("u"),
     update=lars_,
+    takes_norms=True,
 )

@@ -1,11 +1,13 @@
 """One step of any rule on any list of parameters: checked, grouped by device and dtype, widened where they are narrow.
 
-float16 and bfloat16 parameters are computed in float32, with float32 slots, and rounded once at the end.
+float16 and bfloat16 parameters are computed in float32, with float32 slots, and rounded once at the end. Of sharded
+parameters each process computes its own shards (`sharded`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +20,7 @@ from refopt_torch.ema import EMA
 from refopt_torch.lars import LARS
 from refopt_torch.momentum import MOMENTUM
 from refopt_torch.sgd import SGD
+from refopt_torch.sharded import brought, check_layout, check_parameter, norms, shard
 
 PORTS: dict[str, Port] = {"sgd": SGD, "momentum": MOMENTUM, "adam": ADAM, "lars": LARS, "ema": EMA}
 
@@ -58,6 +61,7 @@ def working_dtype(tensor: Tensor) -> torch.dtype:
         raise Unsupported(str(refused(str(tensor.dtype).removeprefix("torch."))))
     if tensor.layout is not torch.strided:
         raise Unsupported(f"torch: tensors must be dense; got {tensor.layout}: call .to_dense() on it")
+    check_parameter(tensor)
     return WORKING[tensor.dtype]
 
 
@@ -103,13 +107,17 @@ def run_step_(
         groups.setdefault((p.device, p.dtype), []).append(i)
     for (_, narrow), indices in groups.items():
         mine, dtype = [params[i] for i in indices], WORKING[narrow]
-        w = [p.detach().to(dtype) for p in mine]  # the tensor itself where its dtype is wide enough
-        g = [grads[i].detach().to(dtype) for i in indices] if grads is not None else None
-        state = {name: [slots[name][i] for i in indices] for name in tensors} | numbers
-        port.update(w, g, state, t=t, axes=axes, **values)
+        shards = [shard(p).detach() for p in mine]
+        w = [p.to(dtype) for p in shards]  # the tensor itself where its dtype is wide enough
+        g = None
+        if grads is not None:
+            g = [shard(brought(grads[i], p)).detach().to(dtype) for i, p in zip(indices, mine, strict=True)]
+        state = {name: [shard(slots[name][i]) for i in indices] for name in tensors} | numbers
+        whole = {"norms": partial(norms, params=mine)} if port.takes_norms else {}
+        port.update(w, g, state, t=t, axes=axes, **whole, **values)
         slots |= {name: state[name] for name in numbers}  # every group starts from the same number and makes the same
         if port.reads_gradient and dtype != narrow:
-            torch._foreach_copy_(mine, w)
+            torch._foreach_copy_(shards, w)
 
 
 def _check_like(what: str, tensors: Sequence[Tensor], params: Sequence[Tensor], dtypes: Sequence[torch.dtype]) -> None:
@@ -121,6 +129,7 @@ def _check_like(what: str, tensors: Sequence[Tensor], params: Sequence[Tensor], 
             raise Unsupported(f"torch: {what} {i} must be a torch.Tensor; got {type(x).__name__}: adopt() it first")
         if x.layout is not torch.strided:
             raise Unsupported(f"torch: {what} {i} must be dense; got {x.layout}: call .to_dense() on it")
+        check_layout(f"{what} {i}", x, p)
         if (x.shape, x.dtype, x.device) != (p.shape, dtype, p.device):
             raise RefoptError(
                 f"torch: {what} {i} must be {dtype} of shape {tuple(p.shape)} on {p.device}, as its parameter needs;"
