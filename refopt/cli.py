@@ -146,6 +146,9 @@ def conform(
     expect: Annotated[
         Path | None, typer.Option(help="A JSON file {pattern of checks: reason} of what is known to deviate.")
     ] = None,
+    sharded: Annotated[
+        bool, typer.Option("--sharded", help="The cases on tensors in shards over processes and devices: torch or jax.")
+    ] = False,
 ) -> None:
     """Run the shared conformance suite against a backend, or an optimizer such as torch.optim:Adam.
 
@@ -158,6 +161,12 @@ def conform(
         raise RefoptError(
             f"the suite needs pytest ({error}); install it with: pip install 'refopt[conform]'"
         ) from error
+    if sharded:
+        if any((device, rule, hyper, expect, context.args)):
+            raise RefoptError(
+                "conform --sharded runs all cases on this machine's CPU; of the options it takes --report"
+            )
+        raise typer.Exit(import_module("refopt_conformance.sharded").main(backend, report=report))
     raise typer.Exit(
         suite.main(
             backend,

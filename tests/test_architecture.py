@@ -24,9 +24,14 @@ FRAMEWORKS_WHERE = {
     ("refopt/engines/numba_runtime.py", "numba"): "what its kernels call",
     ("refopt/engines/numba_threads.py", "numba"): "whose setting says how many threads",
     ("refopt/running/saving.py", "safetensors"): "inside the function that reads and writes .safetensors",
+    ("conformance/refopt_conformance/sharded/torch_worker.py", "torch"): "a program of its own, started for torch",
+    ("conformance/refopt_conformance/sharded/jax_worker.py", "jax"): "a program of its own, started for jax",
 }
 # Frameworks that are imported by name, when a stranger's optimizer is driven: the folder, and which.
-BY_NAME = {"refopt/verifying/subjects": {"torch", "jax", "optax", "keras", "tensorflow"}}
+BY_NAME = {
+    "refopt/verifying/subjects": {"torch", "jax", "optax", "keras", "tensorflow"},
+    "conformance/refopt_conformance/accuracy": {"torch", "jax", "optax", "keras"},
+}
 # The command line starts the suite, which is a program of its own, and asks whether pytest is there.
 CONFORM = {("refopt/cli.py", "refopt_conformance"), ("refopt/cli.py", "pytest")}
 

@@ -1,0 +1,143 @@
+"""One of the processes of jax, which all see eight virtual devices, as a mesh of four by two, Auto or Explicit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from refopt.spec.hyper import Hyper
+from refopt_conformance.cases import Case, canonical
+from refopt_conformance.driver import Driver
+from refopt_conformance.reference import State, Step
+from refopt_conformance.sharded.compare import follow, judged
+from refopt_conformance.sharded.models import Leaf, cases, chain, one_of_each_rule, takes_norms
+from refopt_conformance.sharded.results import Result
+from refopt_conformance.sharded.worker import Checks, Task, work
+from refopt_jax.backend import BACKEND
+
+WIDE = jax.config.read("jax_enable_x64")  # as the environment says
+TIMEOUT = 30  # seconds for the processes to meet
+MESH = {"x": 4, "y": 2}
+
+LEAVES = (
+    Leaf("scalar", (), ()),
+    Leaf("vector", (16,), ("x",)),
+    Leaf("of one each", (8,), (("x", "y"),)),
+    Leaf("empty", (0, 5), ("x", None)),
+    Leaf("rows", (24, 5), ("x", None)),
+    Leaf("columns", (3, 16), (None, "y")),
+    Leaf("both", (16, 8), ("x", "y")),
+    Leaf("rows over both", (16, 32), (("x", "y"), None)),
+    Leaf("replicated", (5,), (None,)),
+)
+UNEVEN = Leaf("uneven", (7,), ("x",))
+
+
+def checks(task: Task) -> Checks:
+    if task.processes > 1:
+        jax.distributed.initialize(f"127.0.0.1:{task.port}", task.processes, task.rank, initialization_timeout=TIMEOUT)
+    where = "processes-" if task.processes > 1 else "devices-"
+    if not hasattr(jax.sharding, "AxisType"):
+        said = f"jax {jax.__version__} has no Explicit meshes and no jax.shard_map: install 0.7 or newer"
+        yield where + "mesh", lambda: Result(where + "mesh", "skipped", said)
+        return
+    driver = Driver(BACKEND, None, "jax")
+    for kind in (jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit):
+        layout = where + str(kind.name).lower() + ("" if WIDE else "-x32")
+        mesh = jax.make_mesh(tuple(MESH.values()), tuple(MESH), axis_types=(kind,) * len(MESH))
+        update = own_shards(driver, mesh) if task.fault == "local-norm" else None
+        for case in one_of_each_rule() if update is None and task.processes == 1 else ():
+            if runs_here(case, task, kind):
+                yield f"{layout}/{case.name}/exchange", partial(exchange, layout, case, mesh, driver)
+        for case in cases():
+            if runs_here(case, task, kind):
+                yield f"{layout}/{case.name}/{case.dtype}", partial(check, layout, case, driver, mesh, update)
+        yield f"{layout}/uneven", partial(refused, f"{layout}/uneven", mesh)
+    if task.processes > 1:
+        jax.distributed.shutdown()
+
+
+def runs_here(case: Case, task: Task, kind: Any) -> bool:
+    """What takes time is to compile, so dtypes are dealt to the meshes; the dialects in float32 run on both.
+
+    Without jax_enable_x64 there is no float64, and what it changes is how norms are taken.
+    """
+    dialect, dealt = case.name in canonical(), {"Auto": "bfloat16", "Explicit": "float64"}[kind.name]
+    if not WIDE:
+        return dialect and case.dtype == "float32" and takes_norms(case.conventions)
+    if task.processes == 1:
+        return case.dtype == dealt or (case.dtype == "float32" and (dialect or kind.name == "Explicit"))
+    return dialect and case.dtype == ("float32" if kind.name == "Auto" else "float64")
+
+
+def exchange(layout: str, case: Case, mesh: Any, driver: Driver) -> Result:
+    """A step of elements exchanges nothing; one with norms reduces these, and moves no tensor."""
+    step = next(chain(case, LEAVES))
+    params, grads = placed(step.before.params, mesh), step.grads and placed(step.grads, mesh)
+    slots = driver.backend.init(step.hyper, params)
+    update = jax.jit(lambda w, g, s: driver.backend.update(step.hyper, 1, w, g, s, in_place=False))
+    program = update.lower(params, grads, slots).compile().as_text() or ""
+    found = sorted(set(re.findall(r" (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)", program)))
+    fine = found == (["all-reduce"] if takes_norms(case.conventions) else [])
+    name, said = f"{layout}/{case.name}/exchange", ", ".join(found) or "nothing"
+    return Result(name, "passed" if fine else "failed", said)
+
+
+def check(layout: str, case: Case, driver: Driver, mesh: Any, update: Callable[..., Any] | None) -> Result:
+    def on_mesh(steps: list[Step]) -> Iterator[State]:
+        return follow(driver, steps, lambda arrays: placed(arrays, mesh), update)
+
+    return judged(layout, case, LEAVES, driver, on_mesh)
+
+
+def specs(leaves: tuple[Leaf, ...]) -> list[PartitionSpec]:
+    return [PartitionSpec(*leaf.cut) for leaf in leaves]
+
+
+def placed(arrays: list[np.ndarray], mesh: Any, leaves: tuple[Leaf, ...] = LEAVES) -> list[jax.Array]:
+    """Each leaf as its table says; every process brings the shards of its own devices."""
+    return [
+        jax.make_array_from_callback(array.shape, NamedSharding(mesh, spec), array.__getitem__)
+        for array, spec in zip(arrays, specs(leaves), strict=True)
+    ]
+
+
+def refused(name: str, mesh: Any) -> Result:
+    """jax has no uneven shards: what does not divide is replicated, or padded, by whoever places it."""
+    try:
+        placed([np.ones(UNEVEN.shape)], mesh, (UNEVEN,))
+    except ValueError as error:
+        return Result(name, "skipped", f"there are no uneven shards in jax {jax.__version__}: {error}")
+    return Result(name, "failed", f"jax {jax.__version__} takes uneven shards, which this table lacks: add them")
+
+
+def own_shards(driver: Driver, mesh: Any) -> Callable[..., Any]:
+    """The planted fault: the step runs inside shard_map, where an array is a shard, and so is its norm."""
+
+    def update(hyper: Hyper, t: int, params: list[Any], grads: Any, slots: dict[str, Any], *, in_place: bool) -> Any:
+        numbers = {name: slot for name, slot in slots.items() if not isinstance(slot, list)}
+        arrays = {name: slot for name, slot in slots.items() if isinstance(slot, list)}
+        like = specs(LEAVES)
+
+        def step(w: list[Any], g: Any, s: dict[str, Any]) -> Any:
+            new, after = driver.backend.update(hyper, t, w, g, {**s, **numbers}, in_place=in_place)
+            return new, {name: after[name] for name in s}
+
+        given = (like, None if grads is None else like, dict.fromkeys(arrays, like))
+        out = (like, dict.fromkeys(arrays, like))
+        new, after = jax.shard_map(step, mesh=mesh, in_specs=given, out_specs=out, check_vma=False)(
+            params, grads, arrays
+        )
+        return new, {**slots, **after}
+
+    return update
+
+
+if __name__ == "__main__":
+    work(checks)

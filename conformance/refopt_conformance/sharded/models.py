@@ -1,0 +1,69 @@
+"""The models: a few leaves of every way to be cut, with the suite's own cases and numbers on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from refopt.clocks import Clock, clocks
+from refopt.engines.numpy_engine import BACKEND as REFERENCE
+from refopt.rules import RULES
+from refopt.spec.hyper import Hyper
+from refopt_conformance.cases import DTYPES, Case, canonical, conventions
+from refopt_conformance.inputs import gradients, parameters
+from refopt_conformance.reference import State, Step, take
+
+STEPS = 7  # at the sixth all gradients are zero, and with them their norms
+SOURCE = "33x17"  # whose values the leaves take as many of as they need
+
+
+class Leaf(NamedTuple):
+    """A tensor, and the axis of the mesh over which each of its dimensions is cut; None: it is not."""
+
+    name: str
+    shape: tuple[int, ...]
+    cut: tuple[str | tuple[str, ...] | None, ...]
+
+
+def takes_norms(hyper: Hyper) -> bool:
+    """Whether values of whole tensors are in it, which have to be reduced over the shards."""
+    return Clock.TENSOR in clocks(hyper.program)
+
+
+def cases() -> Iterator[Case]:
+    """The dialects' own choices, and of rules with norms every single choice.
+
+    The numbers are the first probes: they stay, but for lr, and show every term.
+    """
+    for name, hyper in conventions().items():
+        first, norms = f"{hyper.rule.name}/{hyper.rule.dialects[0].name}/", takes_norms(hyper)
+        if name in canonical():  # of norms, bfloat16 shows no more than eight bits
+            for dtype in DTYPES if norms else (*DTYPES, "bfloat16"):
+                yield Case(name, hyper, dtype, (SOURCE,), "probe")
+        elif norms and name.startswith(first) and "," not in name:
+            yield Case(name, hyper, "float32", (SOURCE,), "probe")
+
+
+def one_of_each_rule() -> Iterator[Case]:
+    """The first dialect of every rule: what it exchanges is what the others do."""
+    for rule in RULES.values():
+        name = f"{rule.name}/{rule.dialects[0].name}"
+        yield Case(name, canonical()[name], "float32", (SOURCE,), "probe")
+
+
+def chain(case: Case, leaves: Sequence[Leaf]) -> Iterator[Step]:
+    """Steps of a model of these leaves, the reference carrying its own float64 state."""
+    params = [_cut(parameters(f"{case.name}/{leaf.name}", (SOURCE,), case.dtype)[0], leaf) for leaf in leaves]
+    state = State(params, REFERENCE.init(case.hyper(1), params))
+    for t in range(1, STEPS + 1):
+        arriving = [_cut(gradients(f"{case.name}/{leaf.name}", (SOURCE,), t, case.dtype)[0], leaf) for leaf in leaves]
+        step = take(case, t, state, arriving)
+        yield step
+        state = step.after
+
+
+def _cut(values: np.ndarray, leaf: Leaf) -> np.ndarray:
+    return values.reshape(-1)[: prod(leaf.shape)].reshape(leaf.shape).copy()
