@@ -113,7 +113,11 @@ def explain(
 
 @app.command()
 def verify(
-    target: Annotated[str, typer.Argument(help="module:name or file.py:name, e.g. torch.optim:Adam.")],
+    target: Annotated[str | None, typer.Argument(help="module:name or file.py:name, e.g. torch.optim:Adam.")] = None,
+    command: Annotated[
+        str | None, typer.Option("--exec", metavar="COMMAND", help="A program to drive, in place of a target.")
+    ] = None,
+    deadline: Annotated[float, typer.Option(help="The seconds that a program has for each answer.")] = 10.0,
     rule: Annotated[str | None, typer.Option(help="The rule to look in; all if not given.")] = None,
     hyper: Options = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
@@ -122,7 +126,11 @@ def verify(
 
     Exit status: 0 conforms, 1 deviates, 2 cannot be run.
     """
-    verdict = import_module("refopt.verifying").verify(target, rule=rule, **parse(hyper, *VERIFY))
+    if (target is None) == (command is None):
+        raise RefoptError("verify takes a target such as torch.optim:Adam, or a program as --exec COMMAND; give one")
+    verifying = import_module("refopt.verifying")
+    subject = target if command is None else verifying.Command.parse(command, deadline)
+    verdict = verifying.verify(subject, rule=rule, **parse(hyper, *VERIFY))
     if as_json:
         print(json.dumps(_finite(verdict.as_dict()), indent=2, ensure_ascii=False))
     else:
@@ -133,7 +141,12 @@ def verify(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def conform(
     context: typer.Context,
-    backend: Annotated[str, typer.Argument(help="numpy, numba, jax, torch, module:ATTRIBUTE, or torch.optim:Adam.")],
+    backend: Annotated[
+        str | None, typer.Argument(help="numpy, numba, jax, torch, module:ATTRIBUTE, or torch.optim:Adam.")
+    ] = None,
+    command: Annotated[
+        str | None, typer.Option("--exec", metavar="COMMAND", help="A program to drive, in place of a backend.")
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="Where to run, e.g. cuda; the backend's default if not given.")
     ] = None,
@@ -161,6 +174,12 @@ def conform(
         raise RefoptError(
             f"the suite needs pytest ({error}); install it with: pip install 'refopt[conform]'"
         ) from error
+    if command is not None and backend is not None:
+        context.args.insert(0, backend)  # `--exec ./adam -k long`: pytest's, for a backend there is none
+        backend = None
+    if (backend is None) == (command is None):
+        raise RefoptError("conform takes a backend such as torch, or a program as --exec COMMAND; give one")
+    backend = backend or f"exec:{command}"
     if sharded:
         if any((device, rule, hyper, expect, context.args)):
             raise RefoptError(

@@ -43,15 +43,15 @@ Edits = Mapping[str, list[tuple[str, str]]]
 PORT_FAULTS: list[tuple[str, str, str, Edits]] = [
     ("torch", "eps placement", ADAM, {"adam.py": [('"outside_hat": (0.0, eps)', '"outside_hat": (eps, 0.0)')]}),
     ("torch", "stale moment", ADAM, {"adam.py": [
-        ("    torch._foreach_mul_(m, beta1)", "    stale = [x.clone() for x in m]\n    torch._foreach_mul_(m, beta1)"),
+        ("    torch._foreach_mul_(m, in", "    stale = [x.clone() for x in m]\n    torch._foreach_mul_(m, in"),
         ("torch._foreach_addcdiv_(w, m, d", "torch._foreach_addcdiv_(w, stale, d"),
     ]}),
     ("torch", "step off by one", ADAM, {"adam.py": [("beta ** (t - 1 + ", "beta ** (t + ")]}),
     ("torch", "another tensor's value", LARS, {"lars.py": [
         (".to(x[0].dtype).unbind())", ".to(x[0].dtype).unbind())[:1] * len(x)"),
     ]}),
-    ("jax", "eps placement", ADAM, {"adam.py": [("d = jnp.sqrt(v_hat) + c.eps", "d = jnp.sqrt(v_hat + c.eps)")]}),
-    ("jax", "stale moment", ADAM, {"adam.py": [("m_hat = m / c.c1", 'm_hat = slots["m"] / c.c1')]}),
+    ("jax", "eps placement", ADAM, {"adam.py": [('"outside_hat": (0.0, eps)', '"outside_hat": (eps, 0.0)')]}),
+    ("jax", "stale moment", ADAM, {"adam.py": [("c.power * m / d", 'c.power * slots["m"] / d')]}),
     ("jax", "step off by one", ADAM, {"adam.py": [('{"0": -1, "1": 0, "2": 1}', '{"0": 0, "1": 1, "2": 2}')]}),
     ("jax", "another tensor's value", LARS, {"lars.py": [
         ("norm(w), norm(against)", "norm(against), norm(against)"),

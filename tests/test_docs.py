@@ -37,7 +37,8 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 BY_HAND = [page for page in PAGES if page.parent.name != "rules"]
-ELSEWHERE = ("refopt conform", "refopt verify optax:lars", "refopt verify my_file.py")  # tested elsewhere; not there
+# Tested elsewhere; or not there.
+ELSEWHERE = ("refopt conform", "refopt verify optax:lars", "refopt verify my_file.py", "refopt verify --exec")
 SHOWN = [
     pytest.param(line, id=f"{name(page)}: {line.partition('  ')[0]}")
     for page in BY_HAND

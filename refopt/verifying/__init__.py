@@ -1,8 +1,9 @@
 """Which rule, and which conventions, does an implementation follow? `verify` drives it; `identify` reads a trace."""
 
 from refopt.verifying.identify import identify
+from refopt.verifying.subjects.process import Command
 from refopt.verifying.trace import Trace
 from refopt.verifying.verdict import AxisVerdict, Verdict
 from refopt.verifying.verify import verify
 
-__all__ = ["AxisVerdict", "Trace", "Verdict", "identify", "verify"]
+__all__ = ["AxisVerdict", "Command", "Trace", "Verdict", "identify", "verify"]

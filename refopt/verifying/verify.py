@@ -6,13 +6,14 @@ import dataclasses
 import warnings
 from typing import Any
 
+from refopt.engines.dtypes import PARAMETER_DTYPES
 from refopt.rules import RULES, get_rule
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import reads
 from refopt.verifying.identify import identify, nearest_of
 from refopt.verifying.probes import Probe, probes
-from refopt.verifying.subjects.base import DTYPE, Subject
+from refopt.verifying.subjects.base import Subject, dtype_of_probes
 from refopt.verifying.subjects.resolve import resolve
 from refopt.verifying.trace import Trace
 from refopt.verifying.verdict import Verdict
@@ -22,8 +23,9 @@ def verify(target: Any, *, rule: str | Rule | None = None, **options: Any) -> Ve
     """Which rule and which conventions an implementation follows, proven by running it.
 
     Args:
-        target: `"torch.optim:Adam"`, `"my_file.py:MyAdam"`, or the thing itself: a torch or Keras optimizer class, an
-            optax factory, or a function `(params, grads, state, **hyper) -> params, state` on lists of NumPy arrays.
+        target: `"torch.optim:Adam"`, `"my_file.py:MyAdam"`, `"exec:./my_program"`, or the thing itself: a torch or
+            Keras optimizer class, an optax factory, a function `(params, grads, state, **hyper) -> params, state` on
+            lists of NumPy arrays, or the `Command` of a program.
         rule: the rule to look in; if None, the simplest rule that fits.
         options: the implementation's own arguments (`momentum=0.9, nesterov=True`). Numbers that are given stay as
             they are; the others are set by the probes.
@@ -85,23 +87,26 @@ def _verify(subject: Subject, rule: Rule) -> Verdict:
             notes.append(f"{', '.join(neutral)} left at the default: {reason}")
     held = {name: value for name, value in subject.fixed.items() if name in ours}
     verdict = identify(traces, rule=rule, hyper=held, subject=subject.name, prefer=subject.framework)
-    if verdict.dtype != DTYPE:
-        notes.append(f"its results are {verdict.dtype}, though its parameters were {DTYPE}")
+    if verdict.dtype != (given := dtype_of_probes(subject)):
+        notes.append(f"its results are {verdict.dtype}, though its parameters were {given}")
     return dataclasses.replace(verdict, defaults=subject.defaults, versions=subject.versions, notes=tuple(notes))
 
 
 def _trace(subject: Subject, probe: Probe) -> Trace:
     hyper = [{**now, **subject.fixed} for now in probe.hyper]
+    dtype = PARAMETER_DTYPES[dtype_of_probes(subject)]
+    params = [w.astype(dtype) for w in probe.params]
+    grads = [[g.astype(dtype) for g in now] for now in probe.grads]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a stranger's code warns of is not the verdict's business
         try:
-            results = subject.drive(probe.params, probe.grads, hyper)
+            results = subject.drive(params, grads, hyper)
         except Unsupported:
             raise
         except (Exception, SystemExit) as error:  # a stranger's code may raise anything: that is the answer
             raise Unsupported(f"{subject.name} raised {type(error).__name__}: {error}") from error
     names = set(probe.hyper[0])
-    trace = Trace(probe.params, probe.grads, [{k: v for k, v in now.items() if k in names} for now in hyper], results)
+    trace = Trace(params, grads, [{k: v for k, v in now.items() if k in names} for now in hyper], results)
     try:
         trace.arrays()
     except RefoptError as problem:

@@ -9,10 +9,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from refopt.engines.dtypes import PARAMETER_DTYPES
 from refopt.spec.errors import RefoptError, Unsupported, given_twice, unknown
 from refopt.verifying.candidates import rule_name_of
 
 DTYPE = "float64"  # of the parameters and gradients that probes have: there, rounding hides nothing
+
+
+def dtype_of_probes(subject: Subject) -> str:
+    """float64; or, of a subject that says which `dtypes` it takes and has it not, the finest of those."""
+    taken = getattr(subject, "dtypes", (DTYPE,))
+    return next(name for name in PARAMETER_DTYPES if name in taken)
 
 
 class Subject(Protocol):

@@ -1,4 +1,4 @@
-"""From `torch.optim:Adam`, `my_file.py:MyAdam` or an object to a subject."""
+"""From `torch.optim:Adam`, `my_file.py:MyAdam`, `exec:./my_optimizer` or an object to a subject."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from refopt.verifying.subjects.base import Subject
 from refopt.verifying.subjects.function import FunctionSubject
 from refopt.verifying.subjects.keras_optimizer import KerasSubject, choose_backend
 from refopt.verifying.subjects.optax_transform import OptaxSubject
+from refopt.verifying.subjects.process import PREFIX, Command, ProcessSubject
 from refopt.verifying.subjects.torch_optim import TorchSubject
 
 # The first that takes a target has it; a function takes what is left.
-KINDS: tuple[type[Subject], ...] = (TorchSubject, KerasSubject, OptaxSubject, FunctionSubject)
+KINDS: tuple[type[Subject], ...] = (ProcessSubject, TorchSubject, KerasSubject, OptaxSubject, FunctionSubject)
 
 
 def resolve(target: Any, options: Mapping[str, Any]) -> Subject:
-    """The subject for a target: a string `module:name` or `file.py:name`, a class, or a function.
+    """The subject for a target: a string `module:name`, `file.py:name` or `exec:command`, or a thing.
 
     Raises Unsupported if it cannot be imported, RefoptError if it is nothing that can be driven.
     """
-    name = target if isinstance(target, str) else getattr(target, "__qualname__", repr(target))
+    name = target if isinstance(target, str) else getattr(target, "__qualname__", str(target))
     thing = load(target) if isinstance(target, str) else target
     if not callable(thing):
         raise RefoptError(
@@ -37,7 +38,9 @@ def resolve(target: Any, options: Mapping[str, Any]) -> Subject:
 
 
 def load(target: str) -> Any:
-    """Import `module:name` or `file.py:name`."""
+    """Import `module:name` or `file.py:name`; or the `Command` that `exec:command` is."""
+    if target.startswith(PREFIX):
+        return Command.parse(target)
     place, _, attribute = target.rpartition(":")
     if not place or not attribute:
         raise RefoptError(f"{target!r} names no target; write module:name or file.py:name, e.g. torch.optim:Adam")
