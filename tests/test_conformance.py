@@ -51,7 +51,7 @@ PORT_FAULTS: list[tuple[str, str, str, Edits]] = [
         (".to(x[0].dtype).unbind())", ".to(x[0].dtype).unbind())[:1] * len(x)"),
     ]}),
     ("jax", "eps placement", ADAM, {"adam.py": [('"outside_hat": (0.0, eps)', '"outside_hat": (eps, 0.0)')]}),
-    ("jax", "stale moment", ADAM, {"adam.py": [("c.power * m / d", 'c.power * slots["m"] / d')]}),
+    ("jax", "stale moment", ADAM, {"adam.py": [("c.power * (m / d)", 'c.power * (slots["m"] / d)')]}),
     ("jax", "step off by one", ADAM, {"adam.py": [('{"0": -1, "1": 0, "2": 1}', '{"0": 0, "1": 1, "2": 2}')]}),
     ("jax", "another tensor's value", LARS, {"lars.py": [
         ("norm(w), norm(against)", "norm(against), norm(against)"),

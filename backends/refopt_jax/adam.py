@@ -128,5 +128,5 @@ def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots
         scaled = v * c.over_c2
     d = jnp.sqrt(scaled + c.inside) + c.outside
     w = decay_before(axes, c, w)
-    w = w - c.power * m / d
+    w = w - c.power * (m / d)  # not (c.power * m) / d: what is subnormal on the way there is lost
     return decay_after(axes, c, w), new

@@ -84,7 +84,8 @@ def brought(grad: Any, param: Any) -> Tensor:
 
 def norms(x: Sequence[Tensor], params: Sequence[Any]) -> Tensor:
     """The Euclidean norm of each whole tensor, as one float64 vector; `x` are shards that lie as the parameters do."""
-    own = torch.stack(torch._foreach_norm(list(x), 2, dtype=torch.float64))
+    together = [y.contiguous() for y in x]  # else torch adds in the order in which they lie in memory
+    own = torch.stack(torch._foreach_norm(together, 2, dtype=torch.float64))
     groups: dict[tuple[Any, tuple[int, ...]], list[int]] = {}
     for i, p in enumerate(params):
         if is_sharded(p):
