@@ -136,10 +136,10 @@ def program(folder: Path, source: str) -> Command:
     return Command([sys.executable, str(path)], deadline=1.5)
 
 
-def answers(step: str, start: str = "") -> str:
+def answers(step: str, start: str = "", hyper: object = None) -> str:
     """A program that says what it is, and does as told at a step; `grads` and `w` are there."""
     declared = {"message": "start", "protocol": VERSION, "name": "p", "version": "1", "dtypes": ["float64"],
-                "hyper": {"lr": {"default": 0.1, "per_step": True}}}  # fmt: skip
+                "hyper": hyper or {"lr": {"default": 0.1, "per_step": True}}}  # fmt: skip
     return (
         "import base64, json, os, subprocess, sys, time\n"
         "def say(**answer): print(json.dumps(answer), flush=True)\n"
@@ -216,6 +216,42 @@ def test_nan_is_an_answer(tmp_path: Path) -> None:
     subject = ProcessSubject("p", program(tmp_path, answers(f"say(message='step', params=[{nan!r}])")), {})
     ((found,),) = subject.drive([np.ones(2)], [[np.ones(2)]], [{"lr": 0.1}])
     assert np.isnan(found).all()
+
+
+NANS = "[x.update(hex=['nan'] * (len(base64.b64decode(x.pop('data'))) // 8)) for x in w if 'data' in x]"
+ADAM = {name: {"default": 0.5, "per_step": True} for name in ("lr", "beta1", "beta2", "eps")}
+
+
+def test_a_program_of_nans_conforms_to_nothing(tmp_path: Path) -> None:
+    command = program(tmp_path, answers(f"{NANS}; say(message='step', params=w)", hyper=ADAM))
+    verdict = refopt.verify(command)
+    assert verdict.status == "deviates"
+    assert "none of its results is finite" in str(verdict)
+
+
+DEFECTS = {
+    "crashes": ("sys.exit('out of luck')", "ended with status 1 before it answered step 100"),
+    "hangs": ("time.sleep(600)", "gave no answer to step 100 within 10 s"),
+    "refuses": ("print(json.dumps({'message': 'error', 'reason': 'not so long'}), flush=True)", "was not tested"),
+}
+
+
+@pytest.mark.parametrize("how", DEFECTS)
+def test_a_program_that_fails_in_the_suite_does_not_conform(how: str, tmp_path: Path) -> None:
+    """It answers the probes, which are short."""
+    does, said = DEFECTS[how]
+    source = (EXAMPLES / "adam.py").read_text(encoding="utf-8")
+    place = "    elif asked["
+    broken = source.replace(
+        place, f"    elif asked.get('t') == 100:\n        import time; {does}\n        continue\n{place}", 1
+    )
+    (tmp_path / "broken.py").write_text(broken, encoding="utf-8")
+    words = ["conform", "--exec", shlex.join([sys.executable, str(tmp_path / "broken.py")]), "--rule", "adam"]
+    run = [sys.executable, "-m", "refopt", *words, "-k", "long_chain"]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=300)
+    assert said in done.stdout, done.stdout + done.stderr
+    assert done.returncode == (2 if how == "refuses" else 1), done.stdout
+    assert "conforms" not in done.stdout
 
 
 STARTS = {

@@ -17,7 +17,9 @@ from refopt.verifying import Trace, identify
 from refopt.verifying.distance import Comparison
 from refopt.verifying.shared import Shared
 
-ROWS = [(rule, axes) for rule in RULES if rule != "lars" for axes in choices(rule)]
+# A first step that divides by zero makes every parameter NaN, which a broken program does as well.
+NO_NUMBER = {"first_t": "0"}
+ROWS = [(rule, axes) for rule in RULES if rule != "lars" for axes in choices(rule) if axes != NO_NUMBER]
 LARS = [("lars", axes) for axes in ({}, {"zero_norm": "max"}, {"trust_of": "velocity"}, {"denominator": "joint"})]
 NAMES = [f"{rule}-{'-'.join(f'{k}={v}' for k, v in axes.items())}" for rule, axes in ROWS + LARS]
 
@@ -48,10 +50,25 @@ def test_gives_back_the_variant(rule: str, axes: dict[str, str], dtype: str) -> 
             f"{axis} is {choice}, the verdict says {verdict.axes[axis].choices}"
         )
     for axis in verdict.open:
-        if axes.get("first_t") == "0":
-            continue  # dividing by zero at the first step makes every parameter NaN: nothing can be seen
         because = SAME_FUNCTION[rule, axis]
         assert all(hyper.axes[other] in choice for other, choice in because.items()), f"{axis} is open: {verdict}"
+
+
+def test_results_of_no_number_are_not_identified() -> None:
+    traces = record_all(RULES["adam"].hyper(**NO_NUMBER), "float64")
+    nothing = [
+        dataclasses.replace(one, results=[[np.full_like(w, np.nan) for w in now] for now in one.results])
+        for one in traces
+    ]
+    for given in (traces, nothing):
+        verdict = identify(given, rule="adam")
+        assert verdict.status == "deviates"
+        assert verdict.first is not None
+        assert np.isfinite(verdict.first.expected)
+        assert not np.isfinite(verdict.first.actual)
+        assert "none of its results is finite; that would fit first_t=0" in str(verdict)
+    with pytest.raises(RefoptError, match="so it shows nothing"):
+        identify([dataclasses.replace(one, grads=one.results) for one in nothing], rule="sgd")
 
 
 def test_rule_is_found_without_being_named() -> None:

@@ -24,7 +24,8 @@ class Summary:
 
     def __init__(self, driver: Driver | Bare, config: pytest.Config) -> None:
         self.run = Run(driver.name, driver.version, driver.where, config.getoption("--refopt-profile"))
-        self.passed = 0
+        self.claimed = driver.claimed if isinstance(driver, Bare) else None
+        self.passed = 0  # of what it claims
         self.started = time.perf_counter()
         self.progress = Progress(config)
         self.outcomes: dict[str, str] = {}
@@ -49,7 +50,6 @@ class Summary:
             if hasattr(report, "wasxfail"):
                 outcome = "expected" if report.skipped else "failed"
             self.outcomes[report.nodeid] = outcome if report.when == "call" or outcome == "skipped" else "error"
-            self.passed += outcome in ("passed", "expected")
             self.progress.advance(failed=self.outcomes[report.nodeid] in ("failed", "error"))
         if report.when == "teardown":
             self._keep(report)
@@ -59,11 +59,13 @@ class Summary:
         found = [value for name, value in report.user_properties if name == PROPERTY]
         record = Record(**found[0]) if found and isinstance(found[0], dict) else Record(name_of(report.nodeid))
         record.outcome = self.outcomes.get(report.nodeid, "error")  # type: ignore[assignment]
+        claims = self.claimed in (None, "/".join(filter(None, (record.rule, record.dialect, record.choices))))
+        self.passed += claims and record.outcome in ("passed", "expected")
         record.seconds = round(getattr(report, "duration", 0.0), 4)
         self.run.records.append(record)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """A backend of which every case was skipped has not shown that it conforms."""
+        """What had every case skipped, or every one of its own dialect, has not shown that it conforms."""
         self.progress.stop()
         if session.exitstatus == pytest.ExitCode.OK and not self.passed and not session.config.option.collectonly:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
@@ -100,13 +102,29 @@ class Summary:
         self._deviations(terminalreporter, stats)
         section("refopt conform")
         self.run.seconds = time.perf_counter() - self.started
-        self.run.status = _verdict(stats, exitstatus, config)
+        self.run.status = self._verdict(stats, exitstatus, config)
         write(f"{self.run.subject} ({self.run.version}) on {self.run.device} {self.run.status}")
         if (folder := config.getoption("--refopt-report")) and not config.option.collectonly:
             from refopt_conformance.report import write_report
 
             for file in write_report(self.run, folder):
                 write(f"written: {file}")
+
+    def _verdict(self, stats: Mapping[str, Sized], exitstatus: int, config: pytest.Config) -> str:
+        passed, skipped, failed, expected = (len(stats[name]) for name in ("passed", "skipped", "failed", "xfailed"))
+        failed += len(stats["error"])
+        if config.option.collectonly:
+            return "was not run"
+        if not self.passed and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            if passed or expected:
+                return f"was not tested: no case of {self.claimed}, which it follows, has passed"
+            return f"was not tested: {'every case was skipped' if skipped else 'no case matches the arguments'}"
+        if exitstatus == pytest.ExitCode.OK:
+            others = [f"{count} {what}" for count, what in ((skipped, "skipped"), (expected, "as expected")) if count]
+            return ", ".join([f"conforms: {passed} tests passed", *others])
+        if failed:
+            return f"deviates: {failed} of {failed + passed} tests failed"
+        return "was not tested to the end"
 
     def _deviations(self, reporter: pytest.TerminalReporter, stats: Mapping[str, list[pytest.TestReport]]) -> None:
         """Which rules and dialects deviate, and the first smallest cases."""
@@ -124,21 +142,6 @@ class Summary:
             section("deviates")
         for subject, count in broken.most_common():
             write(f"{count:>5} of {ran[subject]:>4}  {subject}")
-
-
-def _verdict(stats: Mapping[str, Sized], exitstatus: int, config: pytest.Config) -> str:
-    passed, skipped, failed, expected = (len(stats[name]) for name in ("passed", "skipped", "failed", "xfailed"))
-    failed += len(stats["error"])
-    if config.option.collectonly:
-        return "was not run"
-    if not passed and not expected and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        return f"was not tested: {'every case was skipped' if skipped else 'no case matches the arguments'}"
-    if exitstatus == pytest.ExitCode.OK:
-        others = [f"{count} {what}" for count, what in ((skipped, "skipped"), (expected, "as expected")) if count]
-        return ", ".join([f"conforms: {passed} tests passed", *others])
-    if failed:
-        return f"deviates: {failed} of {failed + passed} tests failed"
-    return "was not tested to the end"
 
 
 def _subject(nodeid: str) -> str:

@@ -15,6 +15,10 @@ class Unsupported(RefoptError):
     """A backend, a subject or a file cannot do this here; the message gives the reason."""
 
 
+class Broken(Unsupported):
+    """A subject has crashed, hung or answered what is no answer: a defect of its own, where a refusal is not."""
+
+
 def shown(value: object) -> str:
     """A value as it goes into a message: in one line, and short, even if it is a model's gradients."""
     brief = Repr()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from refopt.rules import RULES, get_rule
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError
@@ -34,7 +36,7 @@ def identify(
         prefer: of several dialects that fit, the one to name first.
 
     Raises:
-        RefoptError: a number is missing or out of range, or the trace's trees do not match.
+        RefoptError: a number is missing or out of range, the trace's trees do not match, or they show nothing.
     """
     traces = [one.arrays() for one in ([trace] if isinstance(trace, Trace) else trace)]
     if not traces:
@@ -77,6 +79,9 @@ def _identify(
         for arrays, each in zip(traces, steps, strict=True)
     ]
     fits = [(candidate, _fit(comparisons, candidate)) for candidate in found.programs]
+    notes: tuple[str, ...] = ()
+    if not any(np.isfinite(a.astype(np.float64)).any() for one in traces for step in one.results for a in step):
+        fits, notes = _but_those_of_no_number(fits)
     best = min(fits, key=lambda pair: (pair[1].first is not None, -_step(pair[1]), pair[1].distance))
     verdict = Verdict(
         status="deviates",
@@ -86,6 +91,7 @@ def _identify(
         dtype=dtype.name,
         steps=sum(map(len, steps)),
         assumed=found.assumed,
+        notes=notes,
     )
     if best[1].first is not None:
         distance = _fit(comparisons, best[0], thorough=True).distance
@@ -106,6 +112,26 @@ def _identify(
         next_distance=nearest[1] if nearest else None,
         next_axes=_difference(nearest[0], fitting) if nearest else {},
     )
+
+
+def _but_those_of_no_number(
+    fits: Sequence[tuple[Candidate, Fit]],
+) -> tuple[list[tuple[Candidate, Fit]], tuple[str, ...]]:
+    """What is left of the variants if no result is finite: a program that is broken agrees with a rule that is.
+
+    Also a note that names those which agree. Raises RefoptError if all do.
+    """
+    left = [pair for pair in fits if pair[1].first is not None]
+    if not left:
+        raise RefoptError("no result of the trace is finite, so it shows nothing; record one of finite gradients")
+    note = "none of its results is finite"
+    broken = [dict(candidate.axes[0]) for candidate, fit in fits if fit.first is None]
+    if broken:
+        common = {axis: choice for axis, choice in broken[0].items() if all(axes[axis] == choice for axes in broken)}
+        common = {axis: choice for axis, choice in common.items() if any(c.axes[0][axis] != choice for c, _ in left)}
+        said = ", ".join(f"{axis}={choice}" for axis, choice in common.items())
+        note += f"; that would fit {said}, whose first step divides by zero, and proves nothing"
+    return left, (note,)
 
 
 def _fit(comparisons: Sequence[Comparison], candidate: Candidate, *, thorough: bool = False) -> Fit:

@@ -89,7 +89,9 @@ def _verify(subject: Subject, rule: Rule) -> Verdict:
     verdict = identify(traces, rule=rule, hyper=held, subject=subject.name, prefer=subject.framework)
     if verdict.dtype != (given := dtype_of_probes(subject)):
         notes.append(f"its results are {verdict.dtype}, though its parameters were {given}")
-    return dataclasses.replace(verdict, defaults=subject.defaults, versions=subject.versions, notes=tuple(notes))
+    return dataclasses.replace(
+        verdict, defaults=subject.defaults, versions=subject.versions, notes=(*verdict.notes, *notes)
+    )
 
 
 def _trace(subject: Subject, probe: Probe) -> Trace:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from refopt.spec.errors import Unsupported
+from refopt.spec.errors import Broken, Unsupported
 from refopt_conformance.bare import Bare
 from refopt_conformance.checks import Check
 from refopt_conformance.driver import Driver
@@ -23,6 +23,8 @@ def test(check: Check, driver: Driver | Bare, record: Record) -> None:
             driver.follow(book, check.steps or SHORT)
         else:
             check.run(driver, book)
+    except Broken as defect:
+        raise Deviation(str(defect)) from defect
     except (Inapplicable, Unsupported) as reason:
         if isinstance(reason, Unsupported) and not isinstance(driver, Bare):
             raise

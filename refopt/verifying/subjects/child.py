@@ -12,7 +12,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeVar
 
-from refopt.spec.errors import Unsupported, shown
+from refopt.spec.errors import Broken, Unsupported, shown
 from refopt.verifying.subjects.protocol import line, parse
 
 CHUNK = 65536
@@ -67,7 +67,7 @@ class Child:
             pipe.close()  # type: ignore[union-attr]
 
     def ask(self, request: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> T:
-        """Send a message, and make of the answer what `read` makes of it. Raises Unsupported if either fails."""
+        """Send a message, and make of the answer what `read` makes of it. Raises Unsupported if it refuses, Broken if either fails."""
         asked = f"{request['message']} {request['t']}" if "t" in request else str(request["message"])
         answer = self._exchange(line(request), asked)
         try:
@@ -76,7 +76,7 @@ class Child:
                 return read(found)
         except Unsupported as problem:
             raise self._broken(f"answered {asked} with {_text(answer)}: {problem}") from problem
-        raise self._broken(f"refuses {asked}: {' '.join(found['reason'].split())[:500]}")
+        raise self._broken(f"refuses {asked}: {' '.join(found['reason'].split())[:500]}", Unsupported)
 
     def stop(self) -> None:
         """Tell it to stop. It must end, with status 0 and without another word."""
@@ -181,7 +181,7 @@ class Child:
             Late,
         )
 
-    def _broken(self, what: str, kind: type[Unsupported] = Unsupported) -> Unsupported:
+    def _broken(self, what: str, kind: type[Unsupported] = Broken) -> Unsupported:
         """The sentence for what it did, with the end of its stderr. It has been killed by then."""
         self.kill()
         for _ in range(2**20 // CHUNK):  # what a pipe holds; a process that has escaped may go on for ever
@@ -192,7 +192,7 @@ class Child:
         return kind(f"{self.name} {what}{said}")
 
 
-class Late(Unsupported):
+class Late(Broken):
     """A program did not answer, or end, in time."""
 
 

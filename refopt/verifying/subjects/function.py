@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from refopt.rules import RULES
-from refopt.spec.errors import RefoptError, Unsupported
+from refopt.spec.errors import Broken, RefoptError
 from refopt.verifying.subjects.base import arguments, hyper_names, signature
 
 CALL = "__call__"
@@ -55,10 +55,10 @@ class FunctionSubject:
             given = {self.signature.argument[name]: value for name, value in values.items()}
             answer = step(now, [g.copy() for g in gradients], state, **given, **self.signature.others)
             if not (isinstance(answer, tuple) and len(answer) == 2):
-                raise Unsupported(f"{self.name} must return the new parameters and the new state; got {_kind(answer)}")
+                raise Broken(f"{self.name} must return the new parameters and the new state; got {_kind(answer)}")
             now, state = answer
             if not (isinstance(now, list | tuple) and len(now) == len(params)):
-                raise Unsupported(
+                raise Broken(
                     f"{self.name} must return the new parameters as a list of {len(params)} arrays, one for each that "
                     f"it was given; got {_kind(now)}"
                 )
