@@ -85,6 +85,9 @@ def bare(target: str, rule: str | None, options: Mapping[str, Any]) -> Bare:
     conventions = {f"{found.name}/{dialect.name}": found.hyper(dialect.name) for dialect in found.dialects}
     departures = dict(verdict.departures or ({} if verdict.conforms else verdict.nearest))
     base = verdict.dialect or found.dialects[0].name
+    chosen = found.hyper(base).axes
+    # A choice of the dialect that could not be tried (its number cannot be set here) is not claimed.
+    departures |= {n: a.choices[0] for n, a in verdict.axes.items() if chosen[n] not in a.considered}
     claimed = "/".join([found.name, base, *([",".join(f"{a}:{c}" for a, c in departures.items())] * bool(departures))])
     return Bare(subject, target, claimed, {claimed: found.hyper(base, **departures)} | conventions)
 

@@ -81,7 +81,7 @@ def _identify(
     fits = [(candidate, _fit(comparisons, candidate)) for candidate in found.programs]
     notes: tuple[str, ...] = ()
     if not any(np.isfinite(a.astype(np.float64)).any() for one in traces for step in one.results for a in step):
-        fits, notes = _but_those_of_no_number(fits)
+        fits, notes = _but_those_of_no_number(rule, fits)
     best = min(fits, key=lambda pair: (pair[1].first is not None, -_step(pair[1]), pair[1].distance))
     verdict = Verdict(
         status="deviates",
@@ -115,7 +115,7 @@ def _identify(
 
 
 def _but_those_of_no_number(
-    fits: Sequence[tuple[Candidate, Fit]],
+    rule: Rule, fits: Sequence[tuple[Candidate, Fit]]
 ) -> tuple[list[tuple[Candidate, Fit]], tuple[str, ...]]:
     """What is left of the variants if no result is finite: a program that is broken agrees with a rule that is.
 
@@ -125,12 +125,11 @@ def _but_those_of_no_number(
     if not left:
         raise RefoptError("no result of the trace is finite, so it shows nothing; record one of finite gradients")
     note = "none of its results is finite"
-    broken = [dict(candidate.axes[0]) for candidate, fit in fits if fit.first is None]
+    broken = [candidate.axes[0] for candidate, fit in fits if fit.first is None]
     if broken:
-        common = {axis: choice for axis, choice in broken[0].items() if all(axes[axis] == choice for axes in broken)}
-        common = {axis: choice for axis, choice in common.items() if any(c.axes[0][axis] != choice for c, _ in left)}
-        said = ", ".join(f"{axis}={choice}" for axis, choice in common.items())
-        note += f"; that would fit {said}, whose first step divides by zero, and proves nothing"
+        odd = {axis: choice for axis, choice in broken[0].items() if choice != rule.axis(axis).choices[0]}
+        common = [f"{axis}={choice}" for axis, choice in odd.items() if all(one[axis] == choice for one in broken)]
+        note += f"; that would fit {', '.join(common)}, whose first step divides by zero, and proves nothing"
     return left, (note,)
 
 

@@ -67,7 +67,10 @@ class Child:
             pipe.close()  # type: ignore[union-attr]
 
     def ask(self, request: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> T:
-        """Send a message, and make of the answer what `read` makes of it. Raises Unsupported if it refuses, Broken if either fails."""
+        """Send a message, and make of the answer what `read` makes of it.
+
+        Raises Unsupported if the program refuses, Broken if it does not answer, or nonsense.
+        """
         asked = f"{request['message']} {request['t']}" if "t" in request else str(request["message"])
         answer = self._exchange(line(request), asked)
         try:
