@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -17,6 +16,7 @@ import jsonschema
 import ml_dtypes
 import numpy as np
 import pytest
+from languages import command
 from typer.testing import CliRunner
 
 import refopt
@@ -31,25 +31,11 @@ EXAMPLES = ROOT / "docs" / "examples" / "protocol"
 SCHEMA = json.loads((ROOT / "docs" / "protocol.schema.json").read_text(encoding="utf-8"))
 
 
-def tool(name: str, package: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is not installed; install it to run this example, e.g. with: apt-get install {package}")
-    return found
-
-
 @pytest.fixture(scope="session", params=["adam.py", "adam.c", "adam.mjs"])
 def example(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """The name of an example, and the command that runs it."""
     path = EXAMPLES / request.param
-    if path.suffix == ".py":
-        return path.name, shlex.join([sys.executable, str(path)])
-    if path.suffix == ".mjs":
-        return path.name, shlex.join([tool("node", "nodejs"), str(path)])
-    built = tmp_path_factory.mktemp("c") / "adam"
-    flags = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"]
-    subprocess.run([tool("cc", "gcc"), *flags, str(path), "-o", str(built), "-lm"], check=True)
-    return path.name, str(built)
+    return path.name, shlex.join(command(path, tmp_path_factory.mktemp("built")))
 
 
 def test_an_example_is_identified(example: tuple[str, str]) -> None:
