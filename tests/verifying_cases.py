@@ -39,7 +39,7 @@ def choices(rule: str) -> Iterator[dict[str, str]]:
     """The canonical variant, and each choice changed alone."""
     base = {axis.name: axis.choices[0] for axis in RULES[rule].axes}
     yield {}
-    for axis in RULES[rule].axes:
+    for axis in (axis for axis in RULES[rule].axes if not axis.storage):
         for choice in axis.choices[1:]:
             if conflict(RULES[rule], base | {axis.name: choice}) is None:
                 yield {axis.name: choice}

@@ -21,6 +21,7 @@ Scalar = Any  # a Python or NumPy float on the host, a 0-d array inside a trace
 Slots = dict[str, jax.Array]
 C = TypeVar("C", bound=tuple[Any, ...])
 
+STATE = {"state_dtype": ("float32", "parameter")}
 DECAY = ("none", "l2", "decoupled", "decoupled_after", "decoupled_no_lr", "decoupled_no_lr_after")
 VELOCITY = {"first_step": ("zeros", "copy_gradient"), "nesterov": ("no", "yes", "scaled")}
 

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 
 from refopt_jax._shared import (
     DECAY,
+    STATE,
     Axes,
     Scalar,
     Slots,
@@ -39,6 +40,7 @@ CHOICES = {
     "bias": ("both", "none", "m_only", "v_only"),
     "eps_at": ("outside_hat", "outside_raw", "inside_hat", "inside_raw", "both"),
     "amsgrad": ("no", "raw", "corrected"),
+    **STATE,
 }
 
 

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from refopt.spec.backend import Slots
+from refopt.spec.declare import Slot
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import Hyper
 from refopt_jax import ports
@@ -63,7 +64,8 @@ def compiled_average(
     port, averages = PORTS[rule], []
     assert port.average is not None
     for i, w in enumerate(params):
-        a = port.average(dict(axes), port.scalars(*numbers), {name: arrays[i] for name, arrays in slots.items()})
+        wide = {name: arrays[i].astype(ports.computing_dtype(w)) for name, arrays in slots.items()}
+        a = port.average(dict(axes), port.scalars(*numbers), wide)
         averages.append(a.astype(w.dtype))
     return averages
 
@@ -117,10 +119,10 @@ class JaxBackend:
         return np.array(array)
 
     def init(self, hyper: Hyper, params: Sequence[jax.Array]) -> Slots:
-        return {
-            slot.name: float(slot.init) if slot.clock == "step" else [ports.initial(slot, w) for w in params]
-            for slot in hyper.program.slots
-        }
+        def start(slot: Slot) -> Any:
+            return float(slot.init) if slot.clock == "step" else [ports.initial(hyper.axes, slot, w) for w in params]
+
+        return {slot.name: start(slot) for slot in hyper.program.slots}
 
     def update(
         self,

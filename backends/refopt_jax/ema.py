@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from refopt_jax._shared import Axes, Scalar, Slots, carried, one_minus_power, rounded, two_parts
+from refopt_jax._shared import STATE, Axes, Scalar, Slots, carried, one_minus_power, rounded, two_parts
 
 CHOICES = {
     "init": ("zeros", "params", "first_update"),
     "decay_schedule": ("constant", "warmup_0", "warmup_1", "power", "mean"),
     "debias": ("none", "standard", "objax"),
+    **STATE,
 }
 
 

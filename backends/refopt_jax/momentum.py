@@ -9,6 +9,7 @@ import jax
 
 from refopt_jax._shared import (
     DECAY,
+    STATE,
     VELOCITY,
     Axes,
     Scalar,
@@ -26,6 +27,7 @@ CHOICES = {
     "gradient_scale": ("one", "dampening", "ema"),
     "lr_at": ("outside", "inside"),
     **VELOCITY,
+    **STATE,
 }
 
 

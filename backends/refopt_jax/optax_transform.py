@@ -61,7 +61,7 @@ def as_optax(hyper: Hyper, learning_rate: float | Schedule | None = None) -> opt
 
     def init(params: Any) -> RefoptState:
         slots = {
-            slot.name: jax.tree.map(lambda w, slot=slot: ports.initial(slot, jnp.asarray(w)), params)
+            slot.name: jax.tree.map(lambda w, slot=slot: ports.initial(hyper.axes, slot, jnp.asarray(w)), params)
             for slot in hyper.program.slots
         }
         return RefoptState(jnp.zeros((), jnp.int32), slots)

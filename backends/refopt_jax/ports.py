@@ -1,6 +1,7 @@
 """All rules, and how one is run over the leaves of a model: widen, step, round once.
 
-float16 and bfloat16 parameters are updated in float32 and have float32 slots; the parameter alone is rounded back.
+float16 and bfloat16 parameters are updated in float32. They are rounded back at the end, and so are their slots if the
+axis `state_dtype` says that these have the parameter's dtype; else slots are float32.
 """
 
 from __future__ import annotations
@@ -69,15 +70,21 @@ def refused_dtype(dtype: str) -> str | None:
 
 
 def computing_dtype(w: jax.Array) -> Any:
-    """The dtype that a parameter is updated in, which its slots have; Unsupported if there is none."""
+    """The dtype that a parameter is updated in; Unsupported if there is none."""
     if problem := refused_dtype(w.dtype.name):
         raise Unsupported(problem)
     return np.dtype(np.float64 if w.dtype == np.float64 else np.float32)
 
 
-def initial(slot: Slot, w: jax.Array) -> jax.Array:
+def keeping_dtype(axes: Axes, w: jax.Array) -> Any:
+    """The dtype of a parameter's slots; Unsupported if it cannot be updated."""
+    computing = computing_dtype(w)
+    return w.dtype if axes.get("state_dtype") == "parameter" else computing
+
+
+def initial(axes: Axes, slot: Slot, w: jax.Array) -> jax.Array:
     """A slot of one parameter before the first step, on the parameter's device."""
-    dtype = computing_dtype(w)
+    dtype = keeping_dtype(axes, w)
     if slot.init == "params":
         return w.astype(dtype)
     return jnp.full_like(w, 0.0 if slot.init == "zeros" else slot.init, dtype=dtype)
@@ -107,7 +114,7 @@ def step(
         wide, new = update(axes, coefficients, w.astype(computing_dtype(w)), g, old)
         new_params.append(wide)
         for name, arrays in new_slots.items():
-            arrays.append(new[name])
+            arrays.append(new[name].astype(keeping_dtype(axes, w)))
     return new_params, new_slots
 
 

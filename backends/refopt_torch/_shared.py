@@ -42,6 +42,7 @@ class Port(NamedTuple):
         return [name for name, init in self.slots(axes).items() if isinstance(init, str)]
 
 
+STATE = {"state_dtype": ("float32", "parameter")}
 DECAY = ("none", "l2", "decoupled", "decoupled_after", "decoupled_no_lr", "decoupled_no_lr_after")
 VELOCITY = {"first_step": ("zeros", "copy_gradient"), "nesterov": ("no", "yes", "scaled")}
 

@@ -13,14 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refopt_torch._shared import (
-    DECAY,
-    Axes,
-    Port,
-    decay_after_,
-    decay_before_,
-    decayed_gradient,
-)
+from refopt_torch._shared import DECAY, STATE, Axes, Port, decay_after_, decay_before_, decayed_gradient
 from refopt_torch.host import divide, in_turns, split_power
 
 
@@ -117,6 +110,7 @@ ADAM = Port(
         "bias": ("both", "none", "m_only", "v_only"),
         "eps_at": ("outside_hat", "outside_raw", "inside_hat", "inside_raw", "both"),
         "amsgrad": ("no", "raw", "corrected"),
+        **STATE,
     },
     slots=slots,
     update=adam_,

@@ -13,7 +13,7 @@ from refopt.spec.backend import Slots
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import Hyper
 from refopt_torch import arrays, sharded
-from refopt_torch.step import check_step, get_port, initial_slot, refused, run_step_
+from refopt_torch.step import check_step, get_port, initial_slot, refused, run_step_, working_dtype
 
 
 class TorchBackend:
@@ -50,7 +50,7 @@ class TorchBackend:
     def init(self, hyper: Hyper, params: Sequence[Tensor]) -> Slots:
         port = get_port(hyper.rule.name, hyper.axes)
         return {
-            name: [initial_slot(p, init) for p in params] if isinstance(init, str) else init
+            name: [initial_slot(hyper.axes, p, init) for p in params] if isinstance(init, str) else init
             for name, init in port.slots(hyper.axes).items()
         }
 
@@ -83,7 +83,13 @@ class TorchBackend:
         compute = get_port(hyper.rule.name, hyper.axes).average
         if compute is None:
             raise RefoptError(f"torch: {hyper.rule.name} has no average; evaluate with the parameters themselves")
-        shards = {n: [sharded.shard(x) for x in slot] if isinstance(slot, list) else slot for n, slot in slots.items()}
+        dtypes = [working_dtype(p) for p in params]
+        shards = {
+            name: [sharded.shard(x).to(dtype) for x, dtype in zip(slot, dtypes, strict=True)]
+            if isinstance(slot, list)
+            else slot
+            for name, slot in slots.items()
+        }
         averages = compute(shards, t=t, axes=hyper.axes, **hyper.values) if params else []
         return [sharded.like(a.to(p.dtype), p) for a, p in zip(averages, params, strict=True)]
 

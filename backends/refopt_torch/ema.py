@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refopt_torch._shared import Axes, Port
+from refopt_torch._shared import STATE, Axes, Port
 from refopt_torch.host import two_parts
 
 
@@ -61,6 +61,7 @@ EMA = Port(
         "init": ("zeros", "params", "first_update"),
         "decay_schedule": ("constant", "warmup_0", "warmup_1", "power", "mean"),
         "debias": ("none", "standard", "objax"),
+        **STATE,
     },
     slots=lambda axes: {"m": "params" if axes["init"] == "params" else "zeros"},
     update=ema_,

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refopt_torch._shared import VELOCITY, Axes, Port, element_slots, ride_, split_rate, times
+from refopt_torch._shared import STATE, VELOCITY, Axes, Port, element_slots, ride_, split_rate, times
 
 
 def lars_(
@@ -90,6 +90,7 @@ LARS = Port(
         "trust_of": ("gradient", "velocity"),
         "lr_at": ("inside", "outside"),
         **VELOCITY,
+        **STATE,
     },
     slots=element_slots("u"),
     update=lars_,

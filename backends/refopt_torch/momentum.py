@@ -9,6 +9,7 @@ from torch import Tensor
 
 from refopt_torch._shared import (
     DECAY,
+    STATE,
     VELOCITY,
     Axes,
     Port,
@@ -49,6 +50,7 @@ MOMENTUM = Port(
         "gradient_scale": ("one", "dampening", "ema"),
         "lr_at": ("outside", "inside"),
         **VELOCITY,
+        **STATE,
     },
     slots=element_slots("u"),
     update=momentum_,

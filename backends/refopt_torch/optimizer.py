@@ -22,7 +22,7 @@ from torch.optim.optimizer import ParamsT
 
 from refopt.spec.errors import RefoptError, unknown
 from refopt.spec.hyper import Hyper
-from refopt_torch.step import check_step, get_port, initial_slot, run_step_, working_dtype
+from refopt_torch.step import check_step, get_port, initial_slot, keeping_dtype, run_step_, working_dtype
 
 _CONVENTIONS = ("rule", "axes")
 _OF_SCHEDULERS = ("initial_lr", "max_lr", "min_lr", "swa_lr")  # what they keep in a group
@@ -97,13 +97,14 @@ class Optimizer(torch.optim.Optimizer):
 
     def _calls(self, group: dict[str, Any]) -> Iterator[_Call]:
         """The steps of a group's parameters that have a gradient: those with the same count and numbers together."""
-        values, inits = self._values(group), self._slots()
+        values, inits, axes = self._values(group), self._slots(), self.hyper.axes
         together: dict[tuple[float, ...], list[Tensor]] = {}
         for p in group["params"]:
             if p.grad is not None:
                 state = self.state[p]
                 if not state:
-                    state.update({n: initial_slot(p, i) if isinstance(i, str) else i for n, i in inits.items()}, step=0)
+                    start = {n: initial_slot(axes, p, i) if isinstance(i, str) else i for n, i in inits.items()}
+                    state.update(start, step=0)
                 numbers = [state[name] for name, init in inits.items() if not isinstance(init, str)]
                 together.setdefault((int(state["step"]), *numbers), []).append(p)
         for (done, *_), params in together.items():
@@ -166,13 +167,13 @@ class Optimizer(torch.optim.Optimizer):
 
     def _check_state(self, p: Tensor, state: Mapping[str, Any]) -> None:
         """The state of a parameter that has taken a step must be such as this rule makes for it."""
-        inits = self._slots()
+        inits, dtype = self._slots(), keeping_dtype(self.hyper.axes, p)
         if state and state.keys() != {"step", *inits}:
             wanted = ", ".join(["step", *inits])
             raise RefoptError(f"torch: a parameter's state must hold {wanted}; got {', '.join(state)}: save it anew")
         for name, x in state.items():
-            if isinstance(inits.get(name), str) and (x.shape, x.dtype) != (p.shape, working_dtype(p)):
+            if isinstance(inits.get(name), str) and (x.shape, x.dtype) != (p.shape, dtype):
                 raise RefoptError(
-                    f"torch: {name} must be {working_dtype(p)} of shape {tuple(p.shape)}, as its parameter needs;"
+                    f"torch: {name} must be {dtype} of shape {tuple(p.shape)}, as its parameter needs;"
                     f" got {x.dtype} of shape {tuple(x.shape)}: load what was saved for this model"
                 )

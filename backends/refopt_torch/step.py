@@ -1,7 +1,8 @@
 """One step of any rule on any list of parameters: checked, grouped by device and dtype, widened where they are narrow.
 
-float16 and bfloat16 parameters are computed in float32, with float32 slots, and rounded once at the end. Of sharded
-parameters each process computes its own shards (`sharded`).
+float16 and bfloat16 parameters are computed in float32 and rounded once at the end. So are their slots if the axis
+`state_dtype` says that these have the parameter's dtype; else slots are float32. Of sharded parameters each process
+computes its own shards (`sharded`).
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def refused(dtype: str) -> str | None:
 
 
 def working_dtype(tensor: Tensor) -> torch.dtype:
-    """The dtype of arithmetic and slots for a parameter; Unsupported if there is none, or if it is not dense."""
+    """The dtype of arithmetic for a parameter; Unsupported if there is none, or if it is not dense."""
     if tensor.dtype not in WORKING:
         raise Unsupported(str(refused(str(tensor.dtype).removeprefix("torch."))))
     if tensor.layout is not torch.strided:
@@ -65,9 +66,15 @@ def working_dtype(tensor: Tensor) -> torch.dtype:
     return WORKING[tensor.dtype]
 
 
-def initial_slot(param: Tensor, init: str) -> Tensor:
+def keeping_dtype(axes: Axes, tensor: Tensor) -> torch.dtype:
+    """The dtype of slots for a parameter; Unsupported if it cannot be updated."""
+    working = working_dtype(tensor)
+    return tensor.dtype if axes.get("state_dtype") == "parameter" else working
+
+
+def initial_slot(axes: Axes, param: Tensor, init: str) -> Tensor:
     """One slot of one parameter before the first step."""
-    dtype = working_dtype(param)
+    dtype = keeping_dtype(axes, param)
     if init == "params":
         return param.detach().to(dtype, copy=True)
     return torch.zeros_like(param, dtype=dtype)
@@ -78,14 +85,14 @@ def check_step(
 ) -> None:
     """Raise RefoptError for what `run_step_` cannot take: nothing has been written by then."""
     port = get_port(rule, axes)
-    work = [working_dtype(p) for p in params]
+    kept = [keeping_dtype(axes, p) for p in params]
     if port.reads_gradient != (grads is not None):
         wanted = "needs a gradient for each parameter; got None" if grads is None else "reads no gradient; pass None"
         raise RefoptError(f"torch: {rule} {wanted}")
     if grads is not None:
         _check_like("gradient", grads, params, [p.dtype for p in params])
     for name in port.tensors(axes):
-        _check_like(f"slot {name}", slots[name], params, work)
+        _check_like(f"slot {name}", slots[name], params, kept)
 
 
 @torch.no_grad()
@@ -112,12 +119,15 @@ def run_step_(
         g = None
         if grads is not None:
             g = [shard(brought(grads[i], p)).detach().to(dtype) for i, p in zip(indices, mine, strict=True)]
-        state = {name: [shard(slots[name][i]) for i in indices] for name in tensors} | numbers
+        lists = {name: [shard(slots[name][i]) for i in indices] for name in tensors}
+        state = {name: [x.to(dtype) for x in some] for name, some in lists.items()} | numbers
         whole = {"norms": partial(norms, params=mine)} if port.takes_norms else {}
         port.update(w, g, state, t=t, axes=axes, **whole, **values)
         slots |= {name: state[name] for name in numbers}  # every group starts from the same number and makes the same
-        if port.reads_gradient and dtype != narrow:
-            torch._foreach_copy_(shards, w)
+        changed = [(lists[name], state[name]) for name in tensors] + ([(shards, w)] if port.reads_gradient else [])
+        for kept, wide in changed:
+            if kept[0] is not wide[0]:  # it was widened
+                torch._foreach_copy_(kept, wide)
 
 
 def _check_like(what: str, tensors: Sequence[Tensor], params: Sequence[Tensor], dtypes: Sequence[torch.dtype]) -> None:

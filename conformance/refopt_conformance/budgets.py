@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 from refopt.spec.functions import BLOCK, LANES
 from refopt_conformance.worst import measured
 
-Key: TypeAlias = tuple[str, str, str]  # quantity, dtype of the parameters, mode
+Key: TypeAlias = tuple[str, str, str]  # quantity, precision (the dtype, or `pure_bfloat16`), mode
 
 ONE_STEP, CHAIN, LONG_CHAIN = "one step", "chain", "long chain"
 LARGE_TENSOR = "large tensor"
@@ -34,6 +34,7 @@ class Budget(NamedTuple):
 _HALF = "computed in float32 and rounded once, to the nearest"
 _HALF_DRIFT = "in the dtype of the parameters, which are rounded at each step"
 _SLOT_OF_HALF = "a few roundings in float32, the dtype of such slots"
+_PURE = "computed in float32 from what the backend had itself, and rounded once, to the nearest"
 _STEP = "a dozen roundings; what mu*u + g leaves of a cancellation moves a parameter near zero by no less"
 _SUM = "a few roundings; what g + wd*w leaves of a cancellation is all there is in a slot near zero"
 _DRIFT = "each step adds its roundings, and passes on those before it; where eps is tiny, a step amplifies them"
@@ -64,6 +65,16 @@ _TABLE: tuple[tuple[str, str, dict[str, float], str], ...] = (
     ("parameter", LARGE_TENSOR, {"float32": 90, "float64": 2500}, _NORM),
     ("slot", LARGE_TENSOR, {"float32": 8, "float64": 60}, _NORM),
     ("number", LONG_CHAIN, {"float32": 0, "float64": 0}, _NUMBER),
+    *(
+        (quantity, mode, {"pure_float16": ulps, "pure_bfloat16": ulps}, reason)
+        for mode in (ONE_STEP, CHAIN)
+        for quantity, ulps, reason in (
+            ("parameter", 0.51, _PURE),
+            ("slot", 0.51, _PURE),
+            ("average", 0.51, _PURE),
+            ("number", 0, _NUMBER),
+        )
+    ),
 )
 
 

@@ -3,7 +3,8 @@
 A case is a rule under some conventions, with numbers of some kind, on tensors of one dtype. Conventions are those of
 every dialect; those one axis away from a dialect; and, so that every two choices of any two axes meet somewhere, a
 covering set of combinations. Two that specialise to the same source are one. The tensors of a case are a tree of all
-shapes and all regimes (`inputs`), which a backend steps as one model, or a single one of them.
+shapes and all regimes (`inputs`), which a backend steps as one model, or a single one of them. Where state is kept in
+the half types of the parameters, the case is of *pure* float16 or bfloat16, as such training is called.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from refopt_conformance.inputs import TREE
 
 DTYPES = ("float32", "float64")
 HALF_DTYPES = ("float16", "bfloat16")
+PURE = {f"pure_{dtype}": dtype for dtype in HALF_DTYPES}  # whose state has the dtype of the parameters, too
+PRECISIONS = (*DTYPES, *HALF_DTYPES, *PURE)
 
 # What the hyper-parameters go through over the steps, by kind of numbers:
 #   mixed    round their declared probes and their dialect's default: dyadic and decimal, showing every convention
@@ -47,6 +50,16 @@ class Case:
     numbers: str = "mixed"
 
     @property
+    def precision(self) -> str:
+        """The dtype, or `pure_bfloat16`: what budgets are kept by."""
+        return f"pure_{self.dtype}" if self.pure else self.dtype
+
+    @property
+    def pure(self) -> bool:
+        """Whether the state, too, is rounded to few digits at each step."""
+        return self.dtype in HALF_DTYPES and self.conventions.axes.get("state_dtype") == "parameter"
+
+    @property
     def coarse(self) -> bool:
         """Whether inputs have few digits, so that some results are exact."""
         return self.numbers == "dyadic"
@@ -72,7 +85,14 @@ class Case:
 
     def __str__(self) -> str:
         alone = "" if len(self.leaves) > 1 else f"/{self.leaves[0]}"
-        return f"{self.name}{alone}/{self.dtype}/{self.numbers}"
+        return f"{self.name}{alone}/{self.precision}/{self.numbers}"
+
+
+def in_precision(hyper: Hyper, precision: str) -> tuple[Hyper, str] | None:
+    """The conventions and the dtype of the parameters; None where a rule has no state to be pure."""
+    if precision not in PURE:
+        return hyper, precision
+    return (hyper.replace(state_dtype="parameter"), PURE[precision]) if "state_dtype" in hyper.axes else None
 
 
 @cache

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from itertools import cycle
 
 from refopt.clocks import Clock, clocks
+from refopt.spec.hyper import Hyper
 from refopt_conformance.budgets import CHAIN, LARGE_TENSOR, LONG_CHAIN, ONE_STEP
-from refopt_conformance.cases import DTYPES, HALF_DTYPES, NUMBERS, Case, canonical, conventions
+from refopt_conformance.cases import DTYPES, NUMBERS, PRECISIONS, PURE, Case, canonical, conventions, in_precision
 from refopt_conformance.driver import Driver
-from refopt_conformance.inputs import LARGE, SHAPES
+from refopt_conformance.inputs import LARGE, SHAPES, TREE
 from refopt_conformance.judge import Judge
 from refopt_conformance.laws import LAWS, Law
-from refopt_conformance.modes import follow, short, single
+from refopt_conformance.modes import follow, led, short, single
 
 # No tensor of one element: over a long run of lars it crosses zero, its rate goes to zero with it, its digits are lost.
 LONG = ("seven", "3x5", "zero_params", "zero_grads", "now_and_then", "alternating", "burst")
@@ -49,7 +50,8 @@ class Check:
         if self.law is not None:
             self.law(self.case, driver)
             return
-        compare = {ONE_STEP: single, LARGE_TENSOR: single, CHAIN: short, LONG_CHAIN: _long(self.steps)}[self.kind]
+        chain = led if self.case.pure else short
+        compare = {ONE_STEP: single, LARGE_TENSOR: single, CHAIN: chain, LONG_CHAIN: _long(self.steps)}[self.kind]
         compare(book or self.book(), driver)
 
     def __str__(self) -> str:
@@ -62,22 +64,22 @@ def checks(profile: str) -> list[Check]:
 
 
 def _numbers(profile: str) -> Iterator[Check]:
-    full, everything = profile == "full", (*DTYPES, *HALF_DTYPES)
+    full = profile == "full"
     for name, hyper in conventions().items():
         if full or name in canonical():
-            for dtype in everything:
-                for numbers in NUMBERS:
-                    yield from _both(Case(name, hyper, dtype, numbers=numbers))
+            for precision in PRECISIONS:
+                for numbers in NUMBERS if full or precision not in PURE else ("mixed",):
+                    yield from _both(name, hyper, precision, numbers=numbers)
     deal = cycle((dtype, numbers) for numbers in ("mixed", "dyadic", "usual") for dtype in (*DTYPES, "bfloat16"))
     for name, hyper in conventions().items():
         if not full and name not in canonical():
             yield Check(ONE_STEP, Case(name, hyper, "float32"))
             dtype, numbers = next(deal)
-            yield from _both(Case(name, hyper, dtype, numbers=numbers))
+            yield from _both(name, hyper, dtype, numbers=numbers)
     for name, hyper in canonical().items():
         for leaf in SHAPES:
-            for dtype in everything if full else ("float32",):
-                yield from _both(Case(name, hyper, dtype, (leaf,)))
+            for precision in PRECISIONS if full else ("float32",):
+                yield from _both(name, hyper, precision, (leaf,))
         if Clock.TENSOR in clocks(hyper.program):
             for leaf in LARGE:
                 yield from (Check(LARGE_TENSOR, Case(name, hyper, dtype, (leaf,))) for dtype in DTYPES)
@@ -85,15 +87,25 @@ def _numbers(profile: str) -> Iterator[Check]:
             yield Check(LONG_CHAIN, Case(name, hyper, dtype, LONG, "usual"), STEPS[profile])
 
 
-def _both(case: Case) -> Iterator[Check]:
+def _both(
+    name: str, hyper: Hyper, precision: str, leaves: tuple[str, ...] = tuple(TREE), numbers: str = "mixed"
+) -> Iterator[Check]:
     """A single step and a chain; no chain where parameters of few digits may make a step arbitrarily sensitive."""
-    yield Check(ONE_STEP, case)
-    if case.dtype in DTYPES or case.name in canonical():
-        yield Check(CHAIN, case)
+    found = in_precision(hyper, precision)
+    if found is not None:
+        case = Case(name, *found, leaves, numbers)
+        yield Check(ONE_STEP, case)
+        if case.dtype in DTYPES or case.pure or name in canonical():
+            yield Check(CHAIN, case)
 
 
 def _laws(profile: str) -> Iterator[Check]:
+    """In float32, and where state is rounded; `full` has float64, and the choices that are no dialect's."""
+    full = profile == "full"
     for law in LAWS:
-        for name, hyper in (conventions() if profile == "full" else canonical()).items():
-            for dtype in DTYPES if profile == "full" else ("float32",):
+        for name, hyper in (conventions() if full else canonical()).items():
+            for dtype in DTYPES if full else ("float32",):
                 yield Check(law, Case(name, hyper, dtype))
+            first = name == f"{hyper.rule.name}/{hyper.rule.dialects[0].name}"
+            if (pure := in_precision(hyper, "pure_bfloat16")) and (first or (full and name in canonical())):
+                yield Check(law, Case(name, *pure))

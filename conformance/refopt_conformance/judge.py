@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from refopt.clocks import Clock, clocks
-from refopt.engines.dtypes import PARAMETER_DTYPES, compute_dtype
+from refopt.engines.dtypes import PARAMETER_DTYPES, compute_dtype, slot_dtype
 from refopt_conformance.budgets import BUDGETS, CHAIN, EXACT_DIGITS, LONG_CHAIN, Key, norm_growth
 from refopt_conformance.cases import HALF_DTYPES, Case
 from refopt_conformance.distance import distance
@@ -61,6 +61,7 @@ class Judge:
     def compare(self, step: Step, found: State) -> None:
         """Parameters, every slot and the average after a step."""
         expected, dtype = step.after, PARAMETER_DTYPES[self.case.dtype]
+        kept = slot_dtype(step.hyper.axes, dtype)
         size = self._size("w", step.before.params, expected.params)
         exact = self._exactly(step)
         self._arrays(
@@ -73,7 +74,7 @@ class Judge:
             if isinstance(slot, list):
                 grown = self._size(name, step.before.slots[name], slot)
                 same = exact.slots[name] if exact else None
-                self._arrays("slot", step.t, name, found.slots[name], slot, grown, compute_dtype(dtype), same)
+                self._arrays("slot", step.t, name, found.slots[name], slot, grown, kept, same)
             else:
                 self._number(step.t, name, found.slots[name], slot)
         if found.average is not None:  # of the backend's own slots: how far these are off was seen above
@@ -114,12 +115,17 @@ class Judge:
     @property
     def _drifts(self) -> bool:
         """Whether parameters are rounded to few digits at each step, which the reference's chain does not do."""
-        return self.mode in (CHAIN, LONG_CHAIN) and self.case.dtype in HALF_DTYPES
+        return self._carries and self.case.dtype in HALF_DTYPES
+
+    @property
+    def _carries(self) -> bool:
+        """Whether the reference goes on from its own state, so that distances grow."""
+        return self.mode in (CHAIN, LONG_CHAIN) and not self.case.pure
 
     def _size(self, name: str, before: list[np.ndarray], after: list[np.ndarray]) -> np.ndarray:
         """The largest size of each element since the comparison began: with the chain, or with the step."""
         size = np.fmax(np.abs(_flat(before)), np.abs(_flat(after)))
-        if self.mode in (CHAIN, LONG_CHAIN) and name in self.sizes:
+        if self._carries and name in self.sizes:
             size = np.fmax(size, self.sizes[name])
         self.sizes[name] = size
         return size
@@ -146,7 +152,7 @@ class Judge:
         if not self.signs:
             actual = np.where((actual == 0) & (wide == 0), wide.astype(actual.dtype), actual)
         ulps = distance(actual, wide, size, PARAMETER_DTYPES[self.case.dtype] if self._drifts else None)
-        budget = BUDGETS[quantity, self.case.dtype, self.mode]
+        budget = BUDGETS[quantity, self.case.precision, self.mode]
         allowed = budget.ulps + self.growth
         flushed = _flushed(actual, wide, size, dtype, self._in_underflow())
         self.acceptable += int((flushed & ~(ulps <= allowed)).sum())
@@ -167,13 +173,13 @@ class Judge:
 
     def _number(self, t: int, name: str, found: float, expected: float) -> None:
         ulps = float(distance(np.array(found, np.float64), np.array(expected)))
-        budget = BUDGETS["number", self.case.dtype, self.mode]
+        budget = BUDGETS["number", self.case.precision, self.mode]
         self._note("number", t, name, None, ulps)
         if not ulps <= budget.ulps:
             self._refuse("number", t, name, None, ulps, found, expected, budget.ulps, budget.reason)
 
     def _note(self, quantity: str, t: int, name: str, at: int | None, ulps: float) -> None:
-        key = (quantity, self.case.dtype, self.mode)
+        key = (quantity, self.case.precision, self.mode)
         if ulps >= self.worst.get(key, (-1.0, ""))[0]:
             place = "" if at is None else self._place(at)
             self.worst[key] = (ulps, f"{self._where(t)}, {name}{place}")

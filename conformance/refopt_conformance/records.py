@@ -43,7 +43,7 @@ class Record:
         rule, dialect, *choices = check.case.name.split("/")
         leaf = check.case.leaves[0] if len(check.case.leaves) == 1 else ""
         case = check.case
-        return cls(str(check), check.kind, rule, dialect, "/".join(choices), case.dtype, case.numbers, leaf)
+        return cls(str(check), check.kind, rule, dialect, "/".join(choices), case.precision, case.numbers, leaf)
 
     def books(self, judge: Judge) -> None:
         self.worst = [[*key, ulps, where] for key, (ulps, where) in judge.worst.items()]

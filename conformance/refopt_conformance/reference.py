@@ -7,15 +7,17 @@ values at every step: those that would have been the gradients.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from refopt.clocks import Clock, clocks
-from refopt.engines.dtypes import PARAMETER_DTYPES, compute_dtype
+from refopt.engines.dtypes import PARAMETER_DTYPES, slot_dtype
+from refopt.engines.dtypes import rounded as _cast
 from refopt.engines.numpy_engine import BACKEND as REFERENCE
 from refopt.spec.hyper import Hyper
 from refopt_conformance.cases import Case
@@ -81,7 +83,7 @@ def wide_step(step: Step) -> list[np.ndarray]:
 
 def narrow(step: Step, dtype: str) -> State:
     """The same step by the definition itself: NumPy in the dtype under test, from the state rounded to it."""
-    before = rounded(step.before, dtype)
+    before = rounded(step.before, dtype, step.hyper.axes)
     params, slots = REFERENCE.update(step.hyper, step.t, before.params, step.grads, before.slots, in_place=False)
     return State(params, slots)
 
@@ -148,9 +150,9 @@ def one_steps(case: Case) -> Iterator[Step]:
 @lru_cache(maxsize=4)
 def _one_steps(case: Case) -> tuple[Step, ...]:
     states = {1: initial(case)} | {step.t: step.before for step in chain(case, SHORT)}
-    return tuple(
-        _locked(take(case, t, rounded(states[min(t, SHORT)], case.dtype), arriving(case, t))) for t in ONE_STEP_AT
-    )
+    axes = case.conventions.axes
+    before = {t: rounded(states[min(t, SHORT)], case.dtype, axes) for t in ONE_STEP_AT}
+    return tuple(_locked(take(case, t, before[t], arriving(case, t))) for t in ONE_STEP_AT)
 
 
 def _locked(step: Step) -> Step:
@@ -163,14 +165,14 @@ def _locked(step: Step) -> Step:
     return step
 
 
-def rounded(state: State, dtype: str) -> State:
-    """The state in the dtype under test; slots of the half types are float32."""
+def rounded(state: State, dtype: str, axes: Mapping[str, str] = MappingProxyType({})) -> State:
+    """The state in the dtypes under test; slots of the half types are float32, unless the axes say otherwise."""
     narrow = PARAMETER_DTYPES[dtype]
+    kept = slot_dtype(axes, narrow)
     slots = {
-        name: [x.astype(compute_dtype(narrow)) for x in slot] if isinstance(slot, list) else slot
-        for name, slot in state.slots.items()
+        name: [_cast(x, kept) for x in slot] if isinstance(slot, list) else slot for name, slot in state.slots.items()
     }
-    return State([w.astype(narrow) for w in state.params], slots)
+    return State([_cast(w, narrow) for w in state.params], slots)
 
 
 def _finite(state: State) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 from refopt.spec.errors import RefoptError
 from refopt_conformance.records import Run
 
-DTYPES = ("float64", "float32", "bfloat16", "float16")
+DTYPES = ("float64", "float32", "bfloat16", "float16", "pure_bfloat16", "pure_float16")
 GREEN, RED, GREY = "#1a7f37", "#cf222e", "#6e7781"
 
 

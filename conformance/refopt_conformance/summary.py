@@ -80,11 +80,11 @@ class Summary:
         worst = self.run.worst()
         if worst:
             section("distance from the reference, in ULPs")
-            write(f"{'quantity':<10} {'dtype':<9} {'mode':<11} {'worst':>9} {'budget':>8} {'used':>6}  where")
+            write(f"{'quantity':<10} {'dtype':<13} {'mode':<11} {'worst':>9} {'budget':>8} {'used':>6}  where")
         for key, (ulps, where) in worst.items():
             budget = BUDGETS[key].ulps
             used = "over" if ulps > budget else f"{ulps / budget if budget else 0:.0%}"
-            write(f"{key[0]:<10} {key[1]:<9} {key[2]:<11} {ulps:>9.3g} {budget:>8g} {used:>6}  {where}")
+            write(f"{key[0]:<10} {key[1]:<13} {key[2]:<11} {ulps:>9.3g} {budget:>8g} {used:>6}  {where}")
         exact = sum(record.exact for record in self.run.records)
         acceptable = sum(record.acceptable for record in self.run.records)
         if exact:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import ml_dtypes
 import numpy as np
 
@@ -11,8 +13,13 @@ HALF = frozenset({"float16", "bfloat16"})
 
 
 def compute_dtype(dtype: np.dtype) -> np.dtype:
-    """The dtype of a parameter's slots and arithmetic: float32 for the half types, else the parameter's own."""
+    """The dtype of a parameter's arithmetic: float32 for the half types, else the parameter's own."""
     return np.dtype(np.float32) if dtype.name in HALF else dtype
+
+
+def slot_dtype(axes: Mapping[str, str], dtype: np.dtype) -> np.dtype:
+    """The dtype of a parameter's slots under these axes: that of its arithmetic, or its own."""
+    return dtype if axes.get("state_dtype") == "parameter" else compute_dtype(dtype)
 
 
 def rounded(array: np.ndarray, dtype: np.dtype) -> np.ndarray:

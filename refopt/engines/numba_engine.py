@@ -1,7 +1,8 @@
 """The compiled engine: the specialised source as fused Numba kernels, bit-equal to the numpy engine.
 
 A step is: the host evaluates the step lines once, in float64; threads share the pieces of all tensors and run the
-passes that the plan asks for. Half-precision parameters are widened to float32, updated, and rounded back by NumPy.
+passes that the plan asks for. Half-precision parameters, and slots, are widened to float32, updated, and rounded back
+by NumPy.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from refopt.clocks.plan import Plan, plan, tests
 from refopt.engines.arena import Layout, addresses, layout, overlap
-from refopt.engines.dtypes import compute_dtype, rounded
+from refopt.engines.dtypes import compute_dtype, rounded, slot_dtype
 from refopt.engines.kernel_cache import load_module
 from refopt.engines.numba_source import module_source
 from refopt.engines.numba_threads import share
@@ -39,7 +40,7 @@ class NumbaEngine(NumpyEngine):
         return f"numba {numba.__version__}, numpy {np.__version__}"
 
     def init(self, hyper: Hyper, params: Sequence[np.ndarray]) -> Slots:
-        return ArenaSlots.of(super().init(hyper, params), hyper.program, params)
+        return ArenaSlots.of(super().init(hyper, params), hyper, params)
 
     def update(
         self,
@@ -52,7 +53,7 @@ class NumbaEngine(NumpyEngine):
         in_place: bool,
     ) -> tuple[list[np.ndarray], Slots]:
         program = hyper.program
-        kept = slots if isinstance(slots, ArenaSlots) and in_place else ArenaSlots.of(slots, program, params)
+        kept = slots if isinstance(slots, ArenaSlots) and in_place else ArenaSlots.of(slots, hyper, params)
         values = {name: Scalar(hyper.values[name]) for name in program.hypers}
         values |= {"t": Scalar(t)} | {slot.name: Scalar(slots[slot.name]) for slot in program.numbers}
         planned = plan(program, decide(program, values))
@@ -70,15 +71,14 @@ class NumbaEngine(NumpyEngine):
 class Group:
     """The parameters of one dtype, and the arenas of their slots."""
 
-    def __init__(
-        self, dtype: np.dtype, indices: list[int], program: Program, params: Sequence[np.ndarray], slots: Slots
-    ):
+    def __init__(self, dtype: np.dtype, indices: list[int], hyper: Hyper, params: Sequence[np.ndarray], slots: Slots):
         self.dtype = dtype
         self.indices = indices
         self.compute = compute_dtype(dtype)
+        self.kept = slot_dtype(hyper.axes, dtype)
         self.layout: Layout = layout(tuple(params[i].shape for i in indices))
-        names = [slot.name for slot in program.slots if slot.clock == "element"]
-        self.arenas = {n: self.layout.gather([slots[n][i] for i in indices], self.compute) for n in names}
+        names = [slot.name for slot in hyper.program.slots if slot.clock == "element"]
+        self.arenas = {n: self.layout.gather([slots[n][i] for i in indices], self.kept) for n in names}
         self.slot_addresses = {name: self.layout.addresses(arena) for name, arena in self.arenas.items()}
         # The parameters of the last step, and their addresses.
         self.known: tuple[list[np.ndarray], np.ndarray] | None = None
@@ -107,12 +107,15 @@ class Group:
         else:
             arena = self.layout.gather(mine, self.compute)
             where = self.layout.addresses(arena)
-        table = {"w": where, **self.slot_addresses}
+        wide = {} if self.kept == self.compute else {n: a.astype(self.compute) for n, a in self.arenas.items()}
+        table = {"w": where, **self.slot_addresses} | {n: self.layout.addresses(a) for n, a in wide.items()}
         held = None  # keeps what the addresses point to alive
         if grads is not None and program.reads_gradient:
             held, table["g"] = self.gradients([grads[i] for i in self.indices], where)
         launch(planned, step, self.layout, np.stack([table[name] for name in program.arrays]), self.compute)
         del held
+        for name, values in wide.items():
+            self.arenas[name][...] = rounded(values, self.kept)
         if arena is None or not writes:
             return mine
         new = self.layout.views(rounded(arena, self.dtype))
@@ -153,14 +156,14 @@ class ArenaSlots(dict[str, Any]):
         return dict, (dict(self),)
 
     @classmethod
-    def of(cls, slots: Slots, program: Program, params: Sequence[np.ndarray]) -> ArenaSlots:
+    def of(cls, slots: Slots, hyper: Hyper, params: Sequence[np.ndarray]) -> ArenaSlots:
         """A copy of any slots."""
         dtypes: dict[np.dtype, list[int]] = {}
         for i, w in enumerate(params):
             dtypes.setdefault(w.dtype, []).append(i)
         new = cls(slots)
-        new.groups = [Group(dtype, indices, program, params, slots) for dtype, indices in dtypes.items()]
-        for slot in program.slots:
+        new.groups = [Group(dtype, indices, hyper, params, slots) for dtype, indices in dtypes.items()]
+        for slot in hyper.program.slots:
             if slot.clock == "element":
                 new[slot.name] = list(slots[slot.name])
                 for group in new.groups:

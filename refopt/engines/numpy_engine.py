@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from refopt.engines.dtypes import compute_dtype, refuse_dtype, rounded
+from refopt.engines.dtypes import compute_dtype, refuse_dtype, rounded, slot_dtype
 from refopt.spec.backend import Slots
 from refopt.spec.errors import Unsupported
 from refopt.spec.functions import Scalar
@@ -64,10 +64,10 @@ class NumpyEngine:
             if slot.clock == "step":
                 slots[slot.name] = float(slot.init)
             elif slot.init == "params":
-                slots[slot.name] = [p.astype(compute_dtype(p.dtype), order="C") for p in params]
+                slots[slot.name] = [p.astype(slot_dtype(hyper.axes, p.dtype), order="C") for p in params]
             else:
                 start = 0.0 if slot.init == "zeros" else slot.init
-                slots[slot.name] = [np.full(p.shape, start, compute_dtype(p.dtype)) for p in params]
+                slots[slot.name] = [np.full(p.shape, start, slot_dtype(hyper.axes, p.dtype)) for p in params]
         return slots
 
     def update(
@@ -92,7 +92,7 @@ class NumpyEngine:
             result = run(program, hyper.values, t, arrays, numbers)
             new_params.append(rounded(result.get("w", w), w.dtype))
             for name in names:
-                new[name].append(result[name])
+                new[name].append(rounded(result[name], slot_dtype(hyper.axes, w.dtype)))
             new |= {name: float(result[name]) for name in numbers}
         if in_place:
             for old, fresh in [*zip(params, new_params, strict=True),

@@ -8,6 +8,13 @@ from refopt.spec.edits import Edit, after, before, line, within
 WD = HyperParameter("wd", "λ", 0.0, "[0, inf)", "weight decay", ("weight_decay",), (0.0, 0.125, 0.0625))
 
 
+STATE_DTYPE = Axis("state_dtype", "the dtype of the state of float16 and bfloat16 parameters", (
+    Choice("float32", "float32, in which they are computed", "DeepSpeed's and Megatron's optimizers"),
+    Choice("parameter", "their own: computed in float32, and rounded with the parameter at the end of the step",
+           "torch.optim with fused=True"),
+), storage=True)  # fmt: skip
+
+
 def lr_of(default: float) -> HyperParameter:
     return HyperParameter("lr", "η", default, "[0, inf)", "learning rate", ("learning_rate",))
 

@@ -6,7 +6,7 @@ the convention does: it divides eps by the correction, so that early steps see a
 """
 
 from refopt.rules._faults import GRADIENT, RATE, counter, decay, reports
-from refopt.rules._shared import WD, decay_axis, lr_of
+from refopt.rules._shared import STATE_DTYPE, WD, decay_axis, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import after, before, line, within
 from refopt.spec.faults import Fault
@@ -84,6 +84,7 @@ ADAM = Rule(
             Choice("corrected", "the largest corrected value so far is used", "optax.amsgrad",
                    (after("v_hat", "v_max = maximum(v_max, v_hat)"), within("d", v_hat="v_max")), (V_MAX,)),
         )),
+        STATE_DTYPE,
     ),
     dialects=(
         Dialect("paper", "Kingma & Ba 2015, Algorithm 1", {}, {"lr": 0.001, "eps": 1e-8}),

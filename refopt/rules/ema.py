@@ -1,7 +1,7 @@
 """The exponential moving average of parameters. It changes no parameter: it says what to evaluate with."""
 
 from refopt.rules._faults import counter, reports
-from refopt.rules._shared import mu_of
+from refopt.rules._shared import STATE_DTYPE, mu_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import before, line, within
 from refopt.spec.faults import Fault
@@ -56,6 +56,7 @@ EMA = Rule(
             Choice("objax", "by 1 - (1 - eps)*mu**t, which is never zero", "objax.optimizer.ExponentialMovingAverage",
                    (line("a = m / (1 - (1 - eps) * mu**t)"),)),
         )),
+        STATE_DTYPE,
     ),
     dialects=(
         Dialect("paper", "the average of Kingma & Ba 2015, section 3", {"debias": "standard"}),

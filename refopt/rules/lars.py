@@ -1,7 +1,7 @@
 """LARS: layer-wise adaptive rate scaling. The learning rate of each tensor follows |w| / |g|."""
 
 from refopt.rules._faults import GRADIENT, RATE, decay, reports, velocity
-from refopt.rules._shared import WD, first_step_axis, lr_of, mu_of, nesterov_axis
+from refopt.rules._shared import STATE_DTYPE, WD, first_step_axis, lr_of, mu_of, nesterov_axis
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import after, before, drop, line, within
 from refopt.spec.faults import Fault
@@ -83,6 +83,7 @@ LARS = Rule(
         )),
         first_step_axis("h"),
         nesterov_axis("h"),
+        STATE_DTYPE,
     ),
     dialects=(
         Dialect("paper", "You, Gitman & Ginsburg 2017, Algorithm 1", {}, {"wd": 5e-4}),

@@ -1,7 +1,7 @@
 """Gradient descent with momentum: heavy ball and Nesterov's accelerated gradient."""
 
 from refopt.rules._faults import GRADIENT, RATE, decay, reports, velocity
-from refopt.rules._shared import WD, decay_axis, first_step_axis, lr_of, mu_of, nesterov_axis
+from refopt.rules._shared import STATE_DTYPE, WD, decay_axis, first_step_axis, lr_of, mu_of, nesterov_axis
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import before, line
 from refopt.spec.faults import Fault
@@ -42,6 +42,7 @@ MOMENTUM = Rule(
         )),
         first_step_axis("g"),
         nesterov_axis("g"),
+        STATE_DTYPE,
     ),
     dialects=(
         Dialect("paper", "Polyak 1964, as Goh 2017 writes it", {}, {"lr": 0.01, "mu": 0.9}),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from refopt.engines.dtypes import HALF
+from refopt.engines.dtypes import PARAMETER_DTYPES, slot_dtype
 from refopt.rules import get_rule
 from refopt.running.leaves import Leaves, adopt, dtype_name, flatten, flatten_like
 from refopt.selection import select
@@ -111,6 +111,7 @@ def check_state(hyper: Hyper, state: State, leaves: Leaves) -> None:
     rule = hyper.rule.name
     if not isinstance(state, State):
         raise RefoptError(f"{rule}: the state is a {type(state).__name__}; give what refopt.init or refopt.update made")
+    kept = {name: slot_dtype(hyper.axes, dtype).name for name, dtype in PARAMETER_DTYPES.items()}
     needed = [slot.name for slot in hyper.program.slots]
     if sorted(needed) != sorted(state.slots):
         raise RefoptError(
@@ -127,7 +128,7 @@ def check_state(hyper: Hyper, state: State, leaves: Leaves) -> None:
                 f"make the state with refopt.init for these parameters"
             )
         for name, w, array in zip(leaves.names, leaves.arrays, arrays, strict=True):
-            dtype = "float32" if dtype_name(w) in HALF else dtype_name(w)
+            dtype = kept.get(dtype_name(w), dtype_name(w))
             if tuple(array.shape) != tuple(w.shape) or dtype_name(array) != dtype:
                 raise RefoptError(
                     f"{rule}: slot {slot.name!r} of {name} must be {dtype} of shape {tuple(w.shape)}; "

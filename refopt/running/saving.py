@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from refopt.engines.dtypes import BFLOAT16
 from refopt.spec.backend import Backend, Slots
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import Hyper
@@ -156,7 +157,12 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
             raise zipfile.BadZipFile("it is no zip archive")
         stream.seek(0)
         with np.load(stream, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+            return {name: _named(file[name]) for name in file.files}
+
+
+def _named(array: np.ndarray) -> np.ndarray:
+    """A .npz file has no name for bfloat16: it says two bytes of something, which nothing else of a state is."""
+    return array.view(BFLOAT16) if array.dtype == np.dtype("V2") else array
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:

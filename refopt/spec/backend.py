@@ -51,7 +51,10 @@ class Backend(Protocol):
         """The values as a NumPy array of the same dtype (bfloat16 is ml_dtypes.bfloat16)."""
 
     def init(self, hyper: Hyper, params: Sequence[Array]) -> Slots:
-        """The slots before the first step. float16 and bfloat16 parameters have float32 slots."""
+        """The slots before the first step.
+
+        Those of float16 and bfloat16 parameters are float32, or have their dtype if the axis `state_dtype` says so.
+        """
 
     def update(
         self,

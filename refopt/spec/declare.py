@@ -85,11 +85,15 @@ class Choice:
 
 @dataclass(frozen=True)
 class Axis:
-    """A named point on which published implementations disagree; the first choice is canonical."""
+    """A named point on which published implementations disagree; the first choice is canonical.
+
+    An axis of `storage` says what state is kept in, not what is computed: no choice of it edits the source.
+    """
 
     name: str
     meaning: str
     table: tuple[Choice, ...]
+    storage: bool = False
 
     @property
     def choices(self) -> tuple[str, ...]:

@@ -148,8 +148,11 @@ def _unread(rule: Rule, name: str, axes: Mapping[str, str]) -> str:
 
 
 def variants(rule: Rule, axes: Mapping[str, tuple[str, ...]] | None = None) -> Iterator[dict[str, str]]:
-    """Every valid combination of axis choices (of `axes`, where given), the canonical one first."""
-    tables = [(axes or {}).get(axis.name, axis.choices) for axis in rule.axes]
+    """Every valid combination of axis choices (of `axes`, where given), the canonical one first.
+
+    Axes of storage stay at their first choice: they make no other algorithm.
+    """
+    tables = [(axes or {}).get(axis.name, axis.choices[:1] if axis.storage else axis.choices) for axis in rule.axes]
     for combination in product(*tables):
         chosen = {axis.name: choice for axis, choice in zip(rule.axes, combination, strict=True)}
         if conflict(rule, chosen) is None:

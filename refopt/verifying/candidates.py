@@ -14,7 +14,7 @@ from refopt.spec.program import Program, program
 
 @dataclass(frozen=True)
 class Candidate:
-    """One function, and every combination of axis choices that is this function."""
+    """One function, and every combination of choices (of the axes in `Candidates.tables`) that is this function."""
 
     program: Program
     axes: tuple[Mapping[str, str], ...]
@@ -22,7 +22,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Candidates:
-    """All functions that the trace may be, the choices considered on each axis, and the numbers taken for granted."""
+    """All functions that the trace may be, the choices considered on each axis, and the numbers taken for granted.
+
+    Axes of storage are not among them: no trace shows what state is kept in.
+    """
 
     rule: Rule
     tables: Mapping[str, tuple[str, ...]]
@@ -61,7 +64,7 @@ def candidates(rule: Rule, known: Sequence[str]) -> Candidates:
         assumed[name] = 0.0
     usable = {*known, *assumed}
     tables = {}
-    for axis in rule.axes:
+    for axis in (axis for axis in rule.axes if not axis.storage):
         tables[axis.name] = tuple(
             choice
             for choice in axis.choices
@@ -70,7 +73,7 @@ def candidates(rule: Rule, known: Sequence[str]) -> Candidates:
     found: dict[tuple[object, ...], tuple[Program, list[dict[str, str]]]] = {}
     for axes in variants(rule, tables):
         one = program(rule, axes)
-        found.setdefault(one.key, (one, []))[1].append(axes)
+        found.setdefault(one.key, (one, []))[1].append({name: axes[name] for name in tables})
     programs = tuple(Candidate(one, tuple(axes)) for one, axes in found.values())
     return Candidates(rule, tables, programs, assumed)
 

@@ -150,12 +150,13 @@ def _step(fit: Fit) -> int:
 
 
 def _axes(found: Candidates, fitting: Sequence[Candidate]) -> dict[str, AxisVerdict]:
-    """Per axis, the choices that occur among the fitting variants."""
+    """Per axis, the choices that occur among the fitting variants. Of storage no trace shows anything."""
     occurring = {axis: {axes[axis] for c in fitting for axes in c.axes} for axis in found.tables}
-    return {
+    seen = {
         axis: AxisVerdict(axis, tuple(choice for choice in table if choice in occurring[axis]), table)
         for axis, table in found.tables.items()
     }
+    return {a.name: seen.get(a.name, AxisVerdict(a.name, a.choices, a.choices)) for a in found.rule.axes}
 
 
 def _departures(found: Candidates, fitting: Sequence[Candidate]) -> dict[str, dict[str, str]]:
@@ -166,7 +167,7 @@ def _departures(found: Candidates, fitting: Sequence[Candidate]) -> dict[str, di
     result = {}
     for dialect in found.rule.dialects:
         choices = {axis.name: dialect.axes.get(axis.name, axis.choices[0]) for axis in found.rule.axes}
-        wanted = {axis: choice for axis, choice in choices.items() if choice in found.tables[axis]}
+        wanted = {axis: choice for axis, choice in choices.items() if choice in found.tables.get(axis, ())}
         differing = ({k: axes[k] for k, v in wanted.items() if axes[k] != v} for c in fitting for axes in c.axes)
         result[dialect.name] = min(differing, key=len)
     return result

@@ -58,6 +58,8 @@ def axes_table(verdict: Verdict) -> Table:
         table.add_row(name, choice, "nearest", rule.axis(name).choice(choice).meaning)
     for axis in verdict.axes.values():
         declared = rule.axis(axis.name)
+        if declared.storage:  # nothing of it can be seen
+            continue
         if axis.status == "open":
             table.add_row(axis.name, " | ".join(axis.choices), "open", "these agree on all that was seen")
         else:
