@@ -9,9 +9,9 @@ WD = HyperParameter("wd", "λ", 0.0, "[0, inf)", "weight decay", ("weight_decay"
 
 
 STATE_DTYPE = Axis("state_dtype", "the dtype of the state of float16 and bfloat16 parameters", (
-    Choice("float32", "float32, in which they are computed", "DeepSpeed's and Megatron's optimizers"),
+    Choice("float32", "float32, in which they are computed", "apex.optimizers.FusedAdam"),
     Choice("parameter", "their own: computed in float32, and rounded with the parameter at the end of the step",
-           "torch.optim with fused=True"),
+           "torch.optim with fused=True (foreach and the loop round after every operation)"),
 ), storage=True)  # fmt: skip
 
 
