@@ -79,7 +79,7 @@ def initial(slot: Slot, w: jax.Array) -> jax.Array:
     """A slot of one parameter before the first step, on the parameter's device."""
     dtype = computing_dtype(w)
     if slot.init == "params":
-        return w.astype(dtype)
+        return jnp.array(w, dtype, copy=True)  # never the parameter itself: who donates both would donate it twice
     return jnp.full_like(w, 0.0 if slot.init == "zeros" else slot.init, dtype=dtype)
 
 
