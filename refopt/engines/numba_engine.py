@@ -67,6 +67,10 @@ class NumbaEngine(NumpyEngine):
         kept.update({slot.name: float(step[slot.name]) for slot in program.numbers})
         return fresh, kept
 
+    def compilations(self) -> int:
+        """Modules of kernels that were loaded: each is compiled, or read from disk, when it is first called."""
+        return load_module.cache_info().misses
+
 
 class Group:
     """The parameters of one dtype, and the arenas of their slots."""
