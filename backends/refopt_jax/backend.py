@@ -17,15 +17,16 @@ the float64 reference.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from functools import partial
+from contextlib import AbstractContextManager, suppress
+from functools import cache, partial
 from typing import Any
 
 import jax
+import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
 
-from refopt.spec.backend import Slots
+from refopt.spec.backend import Body, Slots
 from refopt.spec.declare import Slot
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import Hyper
@@ -152,6 +153,28 @@ class JaxBackend:
         numbers, arrays = _split(slots)
         scalars = _scalars(hyper, t, numbers)
         return compiled_average(hyper.rule.name, _key(hyper.axes), scalars, list(params), arrays)
+
+    def compilations(self) -> int:
+        return len(_compiled())
+
+    def eager(self) -> AbstractContextManager[Any]:
+        return jax.disable_jit()
+
+    def compiled(self, body: Body, *, donate: bool) -> Body:
+        return jax.jit(body, donate_argnums=(0, 1) if donate else ())
+
+
+@cache
+def _compiled() -> list[float]:
+    """The seconds of every compilation since this was first called, jax's own of single operations among them."""
+    seconds: list[float] = []
+
+    def note(event: str, duration_secs: float, **_: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            seconds.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    return seconds
 
 
 def _key(axes: Axes) -> tuple[tuple[str, str], ...]:

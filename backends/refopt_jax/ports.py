@@ -86,7 +86,7 @@ def initial(axes: Axes, slot: Slot, w: jax.Array) -> jax.Array:
     """A slot of one parameter before the first step, on the parameter's device."""
     dtype = keeping_dtype(axes, w)
     if slot.init == "params":
-        return w.astype(dtype)
+        return jnp.array(w, dtype, copy=True)  # never the parameter itself: who donates both would donate it twice
     return jnp.full_like(w, 0.0 if slot.init == "zeros" else slot.init, dtype=dtype)
 
 

@@ -7,6 +7,7 @@ by NumPy.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
@@ -67,6 +68,10 @@ class NumbaEngine(NumpyEngine):
         kept.update({slot.name: float(step[slot.name]) for slot in program.numbers})
         return fresh, kept
 
+    def compilations(self) -> int:
+        """Modules of kernels that were loaded: each is compiled, or read from disk, when it is first called."""
+        return load_module.cache_info().misses
+
 
 class Group:
     """The parameters of one dtype, and the arenas of their slots."""
@@ -80,8 +85,8 @@ class Group:
         names = [slot.name for slot in hyper.program.slots if slot.clock == "element"]
         self.arenas = {n: self.layout.gather([slots[n][i] for i in indices], self.kept) for n in names}
         self.slot_addresses = {name: self.layout.addresses(arena) for name, arena in self.arenas.items()}
-        # The parameters of the last step, and their addresses.
-        self.known: tuple[list[np.ndarray], np.ndarray] | None = None
+        # The parameters of the last step, which a state does not keep alive, and their addresses.
+        self.known: tuple[list[weakref.ref[np.ndarray]], np.ndarray] | None = None
         # Addresses of gradients and parameters that were found not to overlap.
         self.apart: tuple[bytes, bytes] | None = None
 
@@ -127,8 +132,8 @@ class Group:
 
     def where(self, arrays: list[np.ndarray]) -> np.ndarray:
         """The addresses of the parameters, asked for again only when they are other arrays."""
-        if self.known is None or any(a is not b for a, b in zip(self.known[0], arrays, strict=True)):
-            self.known = (arrays, addresses(arrays))
+        if self.known is None or any(ref() is not a for ref, a in zip(self.known[0], arrays, strict=True)):
+            self.known = ([weakref.ref(a) for a in arrays], addresses(arrays))
         return self.known[1]
 
     def gradients(self, grads: list[np.ndarray], params: np.ndarray) -> tuple[Any, np.ndarray]:

@@ -1,12 +1,14 @@
 """What a backend is: an object with a handful of methods, which runs rules on its own arrays.
 
 The numpy and numba engines run the reference's own source; jax and torch are independent ports; a third party's is
-found through the entry-point group `refopt.backends`. `docs/backends.md` shows how to write one.
+found through the entry-point group `refopt.backends`. `docs/backends.md` shows how to write one. What compiles its
+steps may say so (`Compiling`): the conformance suite then tests what compiled steps must promise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -15,6 +17,7 @@ from refopt.spec.hyper import Hyper
 
 Array: TypeAlias = Any  # an array of the backend's own type
 Slots: TypeAlias = dict[str, Any]  # slot name -> list of arrays (one per parameter), or one float (clock "step")
+Body: TypeAlias = Callable[[list[Array], Slots, list[Array] | None], tuple[list[Array], Slots]]
 
 
 class Backend(Protocol):
@@ -76,3 +79,19 @@ class Backend(Protocol):
 
     def average(self, hyper: Hyper, t: int, params: Sequence[Array], slots: Slots) -> list[Array]:
         """What to evaluate with after `t` steps, as new arrays in the parameters' dtypes (rules with an average)."""
+
+
+class Compiling(Protocol):
+    """What a backend that compiles may have beside: any of these, which only the conformance suite calls."""
+
+    def compilations(self) -> int:
+        """How many programs have been compiled in this process. Where counting begins does not matter."""
+
+    def eager(self) -> AbstractContextManager[Any]:
+        """Inside it steps are computed operation by operation, and not compiled."""
+
+    def compiled(self, body: Body, *, donate: bool) -> Body:
+        """`body(params, slots, grads)` as a program of the user's own, in which the backend's `update` is called.
+
+        With `donate` it may take the memory of params and slots for what it returns: these are gone after the call.
+        """

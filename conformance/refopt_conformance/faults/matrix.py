@@ -6,6 +6,7 @@ import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from refopt.engines.numpy_engine import NumpyEngine
@@ -14,12 +15,14 @@ from refopt.spec.declare import Rule
 from refopt.spec.hyper import Hyper
 from refopt_conformance.checks import Check, checks
 from refopt_conformance.driver import Driver
+from refopt_conformance.faults.compiled import COMPILED
 from refopt_conformance.faults.planting import Planted
-from refopt_conformance.faults.structural import STRUCTURAL
+from refopt_conformance.faults.structural import STRUCTURAL, Structural
 from refopt_conformance.judge import Deviation
 from refopt_conformance.laws import Inapplicable
 
 SCHEMA = "refopt-kill-matrix/1"
+ENGINES = (*STRUCTURAL, *COMPILED)
 CONTROL = "no fault"  # the engine as it is: whatever catches it is wrong itself
 
 
@@ -43,11 +46,15 @@ class Kill:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A wrong engine, the book kept on it, and under which conventions it does anything wrong."""
+    """A wrong engine, the book kept on it, under which conventions it does anything wrong, and whether in numbers."""
 
     kill: Kill
     engine: NumpyEngine
     shows: Callable[[Hyper], bool]
+    computes: bool = True
+
+    def concerns(self, check: Check) -> bool:
+        return (self.computes or check.law is not None) and self.shows(check.case.conventions)
 
 
 def suspects(rule: Rule) -> Iterator[Suspect]:
@@ -57,9 +64,14 @@ def suspects(rule: Rule) -> Iterator[Suspect]:
         engine = Planted(rule, fault)
         kill = Kill(rule.name, fault.name, fault.effect, fault.issues)
         yield Suspect(kill, engine, lambda hyper, engine=engine: engine.broken(hyper) is not None)  # type: ignore[misc]
-    for one in STRUCTURAL:
+    for one in ENGINES:
         kill = Kill(rule.name, one.name, one.effect, one.issues)
-        yield Suspect(kill, one.engine(), lambda hyper, one=one: one.shows_in(hyper.program))  # type: ignore[misc]
+        shows = partial(_shows_in, one)
+        yield Suspect(kill, one.engine(), shows, one.computes)
+
+
+def _shows_in(one: Structural, hyper: Hyper) -> bool:
+    return one.shows_in(hyper.program)
 
 
 def matrix(profile: str = "fast", rules: Iterable[Rule] | None = None, *, first: bool = False) -> list[Kill]:
@@ -71,7 +83,7 @@ def matrix(profile: str = "fast", rules: Iterable[Rule] | None = None, *, first:
         kills += [suspect.kill for suspect in accused]
         for check in (check for check in everything if check.case.conventions.rule is rule):
             for suspect in accused:
-                if not (first and suspect.kill.caught) and suspect.shows(check.case.conventions):
+                if not (first and suspect.kill.caught) and suspect.concerns(check):
                     _try(suspect, check)
             gc.collect(0)
     return [kill for kill in kills if kill.tried]  # what a rule has no place for is no fault of it

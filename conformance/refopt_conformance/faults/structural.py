@@ -239,13 +239,17 @@ def _moves(program: Program) -> bool:
 
 @dataclass(frozen=True)
 class Structural:
-    """A wrong engine, what it does to training, where people met it, and which programs it can show in."""
+    """A wrong engine, what it does to training, where people met it, and which programs it can show in.
+
+    Of an engine that computes nothing wrong only laws can tell: it is tried on nothing else.
+    """
 
     name: str
     effect: str
     engine: type[NumpyEngine]
     shows_in: Callable[[Program], bool] = _always
     issues: tuple[str, ...] = ()
+    computes: bool = True
 
 
 STRUCTURAL = (

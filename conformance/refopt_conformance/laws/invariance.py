@@ -1,15 +1,7 @@
-"""What holds for every backend without a budget: who may write where, what must not matter, what comes back unchanged.
-
-Each law is a function of a case and a driver, and raises Deviation where it is broken, Inapplicable where it says
-nothing about the backend or the rule.
-"""
+"""What must not matter: what else is in the model, the order and layout of elements, their scale, a restart."""
 
 from __future__ import annotations
 
-import gc
-import weakref
-from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,59 +11,10 @@ from refopt_conformance.budgets import BUDGETS, ONE_STEP
 from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case
 from refopt_conformance.distance import distance
 from refopt_conformance.driver import Driver
-from refopt_conformance.judge import Deviation, Judge
-from refopt_conformance.reference import SHORT, State, Step, arriving, chain, initial, rounded, take, wide_step
+from refopt_conformance.judge import Judge
+from refopt_conformance.laws.common import Inapplicable, demand, first_step
+from refopt_conformance.reference import SHORT, State, Step, chain, initial, rounded, take, wide_step
 from refopt_conformance.stepping import Kept, arrays_of, element, mapped, only, packed, pick, run
-
-Law = Callable[[Case, Driver], None]
-
-
-class Inapplicable(Exception):
-    """The law says nothing about this backend or rule; the message says why."""
-
-
-def bits(driver: Driver, arrays: list[Any] | None) -> list[bytes]:
-    return [driver.backend.to_numpy(array).tobytes() for array in arrays or []]
-
-
-def first_step(case: Case) -> Step:
-    return take(case, 1, initial(case), arriving(case, 1))
-
-
-def demand(holds: bool, case: Case, said: str) -> None:
-    if not holds:
-        raise Deviation(f"{case}: {said}", t=1)
-
-
-def inputs_are_not_written(case: Case, driver: Driver) -> None:
-    """Without in_place nothing that was given is written, and read-only arrays are accepted."""
-    step = first_step(case)
-    arrays = [*step.before.params, *(step.grads or []), *(x for s in element(step.before.slots).values() for x in s)]
-    for array in arrays:
-        array.flags.writeable = False  # a backend that shares the memory must not write there
-    params, grads = driver.adopt(step.before.params), step.grads and driver.adopt(step.grads)
-    slots = driver.adopt_slots(step.before.slots)
-    given = [*params, *(grads or []), *(x for slot in element(slots).values() for x in slot)]
-    before = bits(driver, given)
-    driver.backend.update(step.hyper, 1, params, grads, slots, in_place=False)
-    demand(bits(driver, given) == before, case, "update(in_place=False) wrote into what it was given")
-
-
-def in_place_keeps_the_arrays(case: Case, driver: Driver) -> None:
-    """With in_place parameters and slots stay the same arrays, gradients stay as they are, the result is the same."""
-    needs_in_place(driver)
-    step = first_step(case)
-    params = driver.adopt([np.array(w) for w in step.before.params])
-    slots, grads = driver.backend.init(step.hyper, params), step.grads and driver.adopt(step.grads)
-    gradient_bits = bits(driver, grads)
-    arrays = {name: list(slot) for name, slot in element(slots).items()}
-    beside = driver.read(step.hyper, 1, *driver.backend.update(step.hyper, 1, params, grads, slots, in_place=False))
-    new, new_slots = driver.backend.update(step.hyper, 1, params, grads, slots, in_place=True)
-    demand([id(w) for w in new] == [id(w) for w in params], case, "the parameters are other arrays")
-    for name, slot in arrays.items():
-        demand([id(x) for x in new_slots[name]] == [id(x) for x in slot], case, f"{name} are other arrays")
-    demand(bits(driver, grads) == gradient_bits, case, "the gradients were written to")
-    demand(bits(driver, new) == [w.tobytes() for w in beside.params], case, "in place, the result is another")
 
 
 def no_parameters(case: Case, driver: Driver) -> None:
@@ -203,57 +146,6 @@ def without_rate_nothing_moves(case: Case, driver: Driver) -> None:
                 demand(np.array_equal(w, new), case, f"{leaf} moves on {said}")
 
 
-def gradients_are_not_kept(case: Case, driver: Driver) -> None:
-    """After a step nothing holds on to the gradients: they can be overwritten, and forgotten."""
-    step = first_step(case)
-    if step.grads is None:
-        raise Inapplicable(f"{case.conventions.rule.name} reads no gradient")
-    params = driver.adopt([np.array(w) for w in step.before.params])
-    slots = driver.backend.init(step.hyper, params)
-    grads = driver.adopt([np.array(g) for g in step.grads])
-    in_place = driver.backend.in_place
-    new, slots = driver.backend.update(step.hyper, 1, params, grads, slots, in_place=in_place)
-    held = [*new, *(x for slot in element(slots).values() for x in slot)]
-    before = bits(driver, held)
-    if in_place:
-        driver.backend.assign(grads, driver.adopt([np.full_like(g, 7.0) for g in step.grads]))
-        demand(bits(driver, held) == before, case, "the state changes when the gradients are overwritten")
-    watched = list(_watched(grads))
-    del grads
-    gc.collect(0)
-    demand(all(ref() is None for ref in watched), case, "the gradients are still held after the step")
-
-
-def _watched(arrays: list[Any]) -> Iterator[weakref.ref[Any]]:
-    """A weak reference to each array that can have one."""
-    for array in arrays:
-        with suppress(TypeError):
-            yield weakref.ref(array)
-
-
-def needs_in_place(driver: Driver) -> None:
-    if not driver.backend.in_place:
-        raise Inapplicable(f"{driver.backend.name} has no arrays that can be written to")
-
-
 def _quantities(one: State, four: State, mine: State, mine_four: State) -> list[tuple[Any, ...]]:
     names = [("w", one.params, four.params, mine.params, mine_four.params)]
     return names + [(n, s, four.slots[n], mine.slots[n], mine_four.slots[n]) for n, s in element(one.slots).items()]
-
-
-LAWS: dict[str, Law] = {
-    law.__name__: law
-    for law in (
-        inputs_are_not_written,
-        in_place_keeps_the_arrays,
-        no_parameters,
-        dtypes_may_be_mixed,
-        restart_changes_nothing,
-        tensors_do_not_mix,
-        order_of_elements_does_not_matter,
-        layout_does_not_matter,
-        powers_of_two_scale,
-        without_rate_nothing_moves,
-        gradients_are_not_kept,
-    )
-}
