@@ -103,7 +103,9 @@ def test_every_fault_is_caught_by_a_vector(rule: str) -> None:
         used = {flag for case in document["cases"] for flag in case["flags"]}
         assert used == set(document["notes"]), "each flag is explained, and no other"
         caught |= used
-    assert [fault.name for fault in RULES[rule].faults if f"catches {fault.name}" not in caught] == []
+    # What state is kept in is not in them: the numbers of state that is rounded at every step hang on each rounding.
+    faults = [f for f in RULES[rule].faults if not any(RULES[rule].axis(axis).storage for axis in f.only_with)]
+    assert [fault.name for fault in faults if f"catches {fault.name}" not in caught] == []
 
 
 @pytest.mark.parametrize("member", ["params", "slots"])

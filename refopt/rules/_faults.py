@@ -3,7 +3,7 @@
 Each links to public reports by people who met it, where we know of some. `refopt.spec.faults` explains the vocabulary.
 """
 
-from refopt.spec.edits import Edit, before, within
+from refopt.spec.edits import Edit, after, before, within
 from refopt.spec.faults import Fault
 
 GITHUB = "https://github.com/"
@@ -53,6 +53,16 @@ def counter(*lines: str) -> tuple[Fault, ...]:
               "correction stays what it is", reports("pytorch/ao/pull/4915"), all_lines("minimum(t, 256)")),
         Fault("counter-stops-at-2048", "the counter is a float16, in which 2048 + 1 is 2048",
               edits=all_lines("minimum(t, 2048)")),
+    )  # fmt: skip
+
+
+def rounded_early(*slots: str) -> Fault:
+    """The fault of rules whose step reads these slots."""
+    return Fault(
+        "state-rounded-early", "state of bfloat16 is rounded before the step is made from it, not at its end: steps "
+        "inherit the rounding, as where every operation rounds",
+        edits=tuple(after(slot, f"{slot} = bfloat16({slot})") for slot in slots),
+        only_with={"state_dtype": ("parameter",)},
     )  # fmt: skip
 
 
@@ -121,4 +131,5 @@ def velocity() -> tuple[Fault, ...]:
               reports("tenstorrent/tt-metal/issues/55935"), reads={"mu": "bfloat16(mu)"}),
         Fault("velocity-rounded", "the velocity is kept in bfloat16", reports("FluxML/Optimisers.jl/issues/215"),
               begin=("u = bfloat16(u)",)),
+        rounded_early("u"),
     )  # fmt: skip

@@ -5,7 +5,7 @@ lr * sqrt(c2) / c1 * m / (sqrt(v) + eps). Dividing through by sqrt(c2) gives the
 the convention does: it divides eps by the correction, so that early steps see a larger one.
 """
 
-from refopt.rules._faults import GRADIENT, RATE, counter, decay, reports
+from refopt.rules._faults import GRADIENT, RATE, counter, decay, reports, rounded_early
 from refopt.rules._shared import STATE_DTYPE, WD, decay_axis, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import after, before, line, within
@@ -159,6 +159,7 @@ ADAM = Rule(
         Fault("v-in-bfloat16", "the second moment is kept in bfloat16: with beta2 of 0.999 it soon stands still",
               reports("FluxML/Optimisers.jl/issues/215", "keras-team/keras-hub/issues/2629"),
               begin=("v = bfloat16(v)",)),
+        rounded_early("m", "v"),
         Fault("beta2-in-bfloat16", "beta2 is rounded to bfloat16: 0.999 becomes 1, and v stays zero",
               reports("keras-team/keras/pull/21238", "tenstorrent/tt-metal/issues/55935"),
               reads={"beta2": "bfloat16(beta2)"}),

@@ -20,7 +20,7 @@ from refopt.rules._faults import reports
 from refopt.spec.backend import Body, Slots
 from refopt.spec.hyper import Hyper
 from refopt.spec.program import Program
-from refopt_conformance.faults.structural import Arrays, Structural
+from refopt_conformance.faults.structural import Arrays, Structural, has_state, moves
 
 
 class Compiler(NumpyEngine):
@@ -162,16 +162,8 @@ class OldSlotsKept(NumpyEngine):
         return super().update(hyper, t, params, grads, slots, in_place=in_place)
 
 
-def _has_state(program: Program) -> bool:
-    return any(slot.clock == "element" for slot in program.slots)
-
-
-def _moves(program: Program) -> bool:
-    return program.writes_parameter
-
-
 def _moves_by_state(program: Program) -> bool:
-    return program.writes_parameter and _has_state(program)
+    return program.writes_parameter and has_state(program)
 
 
 def _watches(program: Program) -> bool:
@@ -180,7 +172,7 @@ def _watches(program: Program) -> bool:
 
 _FAULTS = (
     Structural("rate-compiled-in", "each new learning rate compiles the step anew: under a schedule, every step does",
-               RateCompiledIn, _moves,
+               RateCompiledIn, moves,
                reports("pytorch/pytorch/issues/130467", "pytorch/FBGEMM/pull/3287")),
     Structural("step-compiled-in", "each step compiles anew, because the count of steps is part of the program",
                StepCompiledIn, issues=reports("Koratahiu/Advanced_Optimizers/pull/6")),
@@ -189,7 +181,7 @@ _FAULTS = (
     Structural("donated-memory-read-late", "where memory is donated, new moments are written before the old are read: "
                "every step takes two", ReadTooLate, _moves_by_state, reports("jax-ml/jax/issues/39625")),
     Structural("slots-share-an-array", "all slots start as one array of zeros: who donates the state donates it twice, "
-               "and the step fails", SlotsShareAnArray, _has_state,
+               "and the step fails", SlotsShareAnArray, has_state,
                reports("jax-ml/jax/issues/9635", "liesel-devs/liesel/pull/272")),
     Structural("slot-is-the-parameter", "an average starts as the parameter itself: who donates both, donates one "
                "array twice, and the step fails", SlotIsTheParameter, _watches,
@@ -197,6 +189,6 @@ _FAULTS = (
     Structural("old-parameters-kept", "parameters are held after the step that replaced them: memory for a second "
                "model", OldParametersKept, issues=reports("google-deepmind/optax/issues/969")),
     Structural("old-slots-kept", "the state is held after the step that replaced it: memory for a second state",
-               OldSlotsKept, _has_state),
+               OldSlotsKept, has_state),
 )  # fmt: skip
 COMPILED = tuple(replace(one, computes=False) for one in _FAULTS)

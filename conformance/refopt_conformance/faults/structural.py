@@ -20,14 +20,14 @@ from refopt.spec.program import Program
 Arrays = Sequence[np.ndarray]
 
 
-def _rows(slots: Slots) -> dict[str, list[np.ndarray]]:
+def rows(slots: Slots) -> dict[str, list[np.ndarray]]:
     return {name: slot for name, slot in slots.items() if isinstance(slot, list)}
 
 
 class SharedState(NumpyEngine):
     def init(self, hyper: Hyper, params: Arrays) -> Slots:
         slots = super().init(hyper, params)
-        for row in _rows(slots).values():
+        for row in rows(slots).values():
             first: dict[Any, np.ndarray] = {}
             row[:] = [first.setdefault((x.shape, x.dtype), x) for x in row]
         return slots
@@ -67,7 +67,7 @@ class StateNotRestored(NumpyEngine):
     ) -> Any:
         fits = self.own is not None and self.own.keys() == slots.keys()
         fits = fits and all(
-            [x.shape for x in mine] == [x.shape for x in slots[name]] for name, mine in _rows(self.own or {}).items()
+            [x.shape for x in mine] == [x.shape for x in slots[name]] for name, mine in rows(self.own or {}).items()
         )
         start = self.own if fits and self.own is not None else slots
         new, self.own = super().update(hyper, t, params, grads, start, in_place=False)
@@ -80,10 +80,10 @@ class StateNotRestored(NumpyEngine):
             return new, given
         for old, fresh in zip(params, new, strict=True):
             np.copyto(old, fresh)
-        for name, row in _rows(slots).items():
+        for name, row in rows(slots).items():
             for old, fresh in zip(row, given[name], strict=True):
                 np.copyto(old, fresh)
-        return list(params), {**given, **_rows(slots)}
+        return list(params), {**given, **rows(slots)}
 
 
 class TailSkipped(NumpyEngine):
@@ -154,7 +154,7 @@ class OneTensor(NumpyEngine):
             return cut(new), out
         for old, fresh in zip(params, cut(new), strict=True):
             np.copyto(old, fresh)
-        for name, row in _rows(slots).items():
+        for name, row in rows(slots).items():
             for old, fresh in zip(row, out[name], strict=True):
                 np.copyto(old, fresh)
         return list(params), {**slots, **{n: v for n, v in out.items() if not isinstance(v, list)}}
@@ -181,27 +181,6 @@ class LayoutIgnored(NumpyEngine):
         return super().update(hyper, t, params, grads, slots, in_place=in_place)
 
 
-class ComputedNarrow(NumpyEngine):
-    """Computes float16 and bfloat16 parameters in their own dtype, not in float32."""
-
-    def update(
-        self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool
-    ) -> Any:
-        narrow = [w.dtype if w.dtype.itemsize == 2 else None for w in params]
-        rounded = {
-            name: [x.astype(d).astype(x.dtype) if d else x for x, d in zip(slot, narrow, strict=True)]
-            if isinstance(slot, list)
-            else slot
-            for name, slot in slots.items()
-        }
-        if any(d is not None for d in narrow):
-            for name, row in _rows(slots).items():
-                for old, fresh in zip(row, rounded[name], strict=True):
-                    if in_place:
-                        np.copyto(old, fresh)
-        return super().update(hyper, t, params, grads, slots if in_place else rounded, in_place=in_place)
-
-
 class RatesRounded(NumpyEngine):
     """Computes what is the same for all elements in float32."""
 
@@ -212,28 +191,28 @@ class RatesRounded(NumpyEngine):
         return super().update(hyper.replace(**low), t, params, grads, slots, in_place=in_place)
 
 
-def _always(program: Program) -> bool:
+def always(program: Program) -> bool:
     return True
 
 
-def _has_state(program: Program) -> bool:
+def has_state(program: Program) -> bool:
     return any(slot.clock == "element" for slot in program.slots)
 
 
-def _counts(program: Program) -> bool:
+def counts(program: Program) -> bool:
     lines = (*program.lines, *(program.evaluate.lines if program.evaluate else ()))
     return "t" in names_read(line.value for line in lines)
 
 
-def _takes_norms(program: Program) -> bool:
+def takes_norms(program: Program) -> bool:
     return Clock.TENSOR in clocks(program)
 
 
-def _reads_gradient(program: Program) -> bool:
+def reads_gradient(program: Program) -> bool:
     return program.reads_gradient
 
 
-def _moves(program: Program) -> bool:
+def moves(program: Program) -> bool:
     return program.writes_parameter
 
 
@@ -247,34 +226,32 @@ class Structural:
     name: str
     effect: str
     engine: type[NumpyEngine]
-    shows_in: Callable[[Program], bool] = _always
+    shows_in: Callable[[Program], bool] = always
     issues: tuple[str, ...] = ()
     computes: bool = True
 
 
 STRUCTURAL = (
     Structural("state-shared", "tensors of one shape share their state: each mixes its moments with the others'",
-               SharedState, _has_state),
+               SharedState, has_state),
     Structural("gradient-written", "the gradient is changed in place: whoever reads it after the step reads another",
-               GradientWritten, _reads_gradient, reports("pytorch/pytorch/issues/12218", "pytorch/pytorch/pull/18732")),
+               GradientWritten, reads_gradient, reports("pytorch/pytorch/issues/12218", "pytorch/pytorch/pull/18732")),
     Structural("inputs-written", "a step that should return new parameters writes into the old: a rejected step cannot "
-               "be taken back", InputsWritten, _moves),
+               "be taken back", InputsWritten, moves),
     Structural("state-not-restored", "a loaded state is ignored: after a restart the moments start anew",
-               StateNotRestored, _has_state,
+               StateNotRestored, has_state,
                reports("thinking-machines-lab/tinker-feedback/issues/127", "KempnerInstitute/KempnerForge/pull/115")),
-    Structural("tail-skipped", "elements beyond the last full vector are not updated", TailSkipped, _moves),
+    Structural("tail-skipped", "elements beyond the last full vector are not updated", TailSkipped, moves),
     Structural("first-tensor-counted", "only the first tensor's step is counted: the others start anew at every step",
-               FirstCounted, _counts),
+               FirstCounted, counts),
     Structural("counted-per-tensor", "the step counter is raised once per tensor: corrections end far too early",
-               CountedPerTensor, _counts),
+               CountedPerTensor, counts),
     Structural("one-tensor", "norms are taken over the whole model: layers no longer have a rate of their own",
-               OneTensor, _takes_norms),
+               OneTensor, takes_norms),
     Structural("gradient-kept", "gradients are held until the next step: memory that should be free is not",
-               GradientKept, _reads_gradient),
+               GradientKept, reads_gradient),
     Structural("layout-ignored", "a transposed array is read row by row: elements get each other's updates",
-               LayoutIgnored, _moves),
-    Structural("state-narrow", "moments of float16 and bfloat16 parameters are kept in their dtype",
-               ComputedNarrow, _has_state, reports("FluxML/Optimisers.jl/issues/215")),
+               LayoutIgnored, moves),
     Structural("numbers-in-float32", "hyper-parameters are rounded to float32 before 1 - beta is taken",
                RatesRounded, issues=reports("tenstorrent/tt-metal/issues/55935")),
 )  # fmt: skip
