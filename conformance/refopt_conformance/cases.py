@@ -29,12 +29,14 @@ PRECISIONS = (*DTYPES, *HALF_DTYPES, *PURE)
 #   dyadic   round their probes alone, on coarse inputs: much of the arithmetic is exact, so no distance is allowed
 #   usual    constant, the dialect's defaults (a number that defaults to 0 takes its first probe, to be there at all)
 #   probe    constant, the first probes: exact in float32
+#   ends     the first probes, and by turns the ends of their intervals: most numbers may be 0, and some almost 1
 # and the learning rate, which everybody changes, goes round these: it rises and falls.
 RATES = {
     "mixed": (0.1, 0.25, 0.03, 0.5, 0.125, 0.01, 0.2),
     "dyadic": (0.25, 0.5, 0.125),
     "usual": (0.01, 0.1, 0.03, 0.003),
     "probe": (0.125, 0.25, 0.03125, 0.5),
+    "ends": (0.25, 0.0, 0.25 + 2**-22, 2.0),  # a little more than a rate before it is another rate
 }
 NUMBERS = tuple(RATES)
 
@@ -81,6 +83,7 @@ class Case:
             "dyadic": probes,
             "usual": (default or first,),
             "probe": (first,),
+            "ends": (first, *self.conventions.rule.hyper_parameter(name).ends),
         }[self.numbers]
 
     def __str__(self) -> str:

@@ -54,11 +54,24 @@ REGIMES: dict[str, Course] = {
     "heavy": lambda u, t, dtype: u,
     "nan_lane": lambda u, t, dtype: _poisoned(u, 2, np.nan) if t == 3 else u,
     "inf_lane": lambda u, t, dtype: _poisoned(u, 1, np.inf) if t == 3 else u,
+    "faint": lambda u, t, dtype: u,
+    "faint_grads": lambda u, t, dtype: u * 1e-10,
+    "vast": lambda u, t, dtype: u,
 }
-WEIGHTS = {"heavy": 300.0, "underflow": 0.0, "near_eps": 0.0}  # how large the parameters of a regime are
-TREE = {**SHAPES, **ZEROS, **dict.fromkeys(REGIMES, (4,))}
+# How large the parameters of a regime are: those of `vast` have squares that are too large for float32.
+WEIGHTS = {"heavy": 300.0, "underflow": 0.0, "near_eps": 0.0, "faint": 1e-10, "vast": 2.0**61}
+WEIGHTS_OF_FLOAT16 = WEIGHTS | {"vast": 300.0}
+DEEP: dict[str, tuple[int, ...]] = {
+    "5x1": (5, 1),
+    "2x3x2": (2, 3, 2),
+    "2x3x2x2": (2, 3, 2, 2),
+    "1x2x1x3x1x2": (1, 2, 1, 3, 1, 2),
+}
+TREE = {**SHAPES, **ZEROS, **dict.fromkeys(REGIMES, (4,)), **DEEP}
 LARGE = {"100003": (100003,)}  # for norms, whose rounding errors grow with the number of elements
-SHAPE_OF = {**TREE, **LARGE}
+BRIM: dict[str, tuple[int, ...]] = {"brim": (4,)}  # whose parameters are about to leave what their dtype holds
+ALMOST = 0.998
+SHAPE_OF = {**TREE, **LARGE, **BRIM}
 
 ZERO_PARAMETERS = frozenset({"zero_params", "zero_both"})
 ZERO_GRADIENTS = frozenset({"zero_grads", "zero_both"})
@@ -73,7 +86,10 @@ def parameters(case: str, leaves: Sequence[str], dtype: str, *, coarse: bool = F
     values = _uniform(f"{case}/w", lane.size) * np.where(lane % 5 == 1, 30.0, 3.0)
     arrays = []
     for leaf, part in zip(leaves, _cut(leaves, values), strict=True):
-        sized = part * WEIGHTS.get(leaf, 1.0) * (leaf not in ZERO_PARAMETERS)
+        weights = WEIGHTS_OF_FLOAT16 if dtype == "float16" else WEIGHTS
+        sized = part * weights.get(leaf, 1.0) * (leaf not in ZERO_PARAMETERS)
+        if leaf in BRIM:
+            sized = np.copysign(ALMOST * float(ml_dtypes.finfo(dtype).max), part)
         arrays.append(_shaped(leaf, _rounded(sized) if coarse else sized, dtype))
     return arrays
 
@@ -91,6 +107,8 @@ def gradients(case: str, leaves: Sequence[str], t: int, dtype: str, *, coarse: b
     for leaf, unit, value in zip(leaves, _cut(leaves, raw), _cut(leaves, values), strict=True):
         if leaf in REGIMES:
             value = REGIMES[leaf](unit, t, dtype)
+        elif leaf in BRIM:  # outwards, at the first steps
+            value = np.copysign(ALMOST * float(ml_dtypes.finfo(dtype).max), -unit)
         elif leaf in ZERO_GRADIENTS or t in (PAUSE, PAUSES.get(leaf)):
             value = value * 0.0  # the sign stays
         arrays.append(_shaped(leaf, value, dtype))

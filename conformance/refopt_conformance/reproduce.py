@@ -42,7 +42,7 @@ def _shorter(check: Check, t: int) -> list[list[Step]]:
         return []
     steps = [step for step in chain(check.case, SHORT) if step.t <= t]
     last = steps[-1]
-    before = rounded(last.before, check.case.dtype, last.hyper.axes)
+    before = rounded(last.before, check.case)
     alone = [Step(last.t, last.hyper, before, last.grads, last.after)]
     return [alone] if check.case.pure else [alone, steps]  # a pure chain drifts from float64, however right it is
 
@@ -93,7 +93,7 @@ def _start(case: Case, first: Step) -> State:
     if first.t == 1:
         params = [w.astype(PARAMETER_DTYPES[case.dtype]) for w in first.before.params]
         return State(params, REFERENCE.init(first.hyper, params))
-    return rounded(first.before, case.dtype, case.conventions.axes)
+    return rounded(first.before, case)
 
 
 def code(driver: Driver, case: Case, steps: list[Step], found: State, expected: State) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sized
 
 import pytest
@@ -29,6 +29,7 @@ class Summary:
         self.started = time.perf_counter()
         self.progress = Progress(config)
         self.outcomes: dict[str, str] = {}
+        self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.progress.start(len(session.items))
@@ -45,6 +46,7 @@ class Summary:
         return report.outcome, "", ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] += getattr(report, "duration", 0.0)
         if report.when == "call" or (report.when == "setup" and not report.passed):
             outcome: str = report.outcome
             if hasattr(report, "wasxfail"):
@@ -61,7 +63,7 @@ class Summary:
         record.outcome = self.outcomes.get(report.nodeid, "error")  # type: ignore[assignment]
         claims = self.claimed in (None, "/".join(filter(None, (record.rule, record.dialect, record.choices))))
         self.passed += claims and record.outcome in ("passed", "expected")
-        record.seconds = round(getattr(report, "duration", 0.0), 4)
+        record.seconds = round(self.seconds[report.nodeid], 4)
         self.run.records.append(record)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

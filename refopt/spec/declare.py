@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from refopt.spec.hyper import Hyper
 
 
+INSIDE = 2.0**-17  # from an open end: a beta of 1 - 2**-17 takes a hundred thousand steps to forget its start
+
+
 @dataclass(frozen=True)
 class Slot:
     """One state array per parameter (clock "element"), or one number per step (clock "step").
@@ -52,6 +55,19 @@ class HyperParameter:
     aliases: tuple[str, ...] = ()
     probes: tuple[float, ...] = ()
 
+    @property
+    def _bounds(self) -> tuple[float, float]:
+        low, high = (float(end) for end in self.interval[1:-1].split(","))
+        return low, high
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """The finite ends of the interval; a little inside where an end is not in it."""
+        low, high = self._bounds
+        least = low if self.interval[0] == "[" else low + INSIDE
+        most = high if self.interval[-1] == "]" else high - INSIDE
+        return (least, most) if math.isfinite(most) else (least,)
+
     def check(self, rule: str, value: Any) -> float:
         """Return `value` as a float; raise RefoptError if it is no finite number in the interval."""
         what = f"{rule}: {self.name} must be in {self.interval}"
@@ -63,7 +79,7 @@ class HyperParameter:
             raise RefoptError(f"{what}; got {shown(value)}, which is not a number") from None
         except OverflowError:
             number = math.inf
-        low, high = (float(end) for end in self.interval[1:-1].split(","))
+        low, high = self._bounds
         above = number >= low if self.interval[0] == "[" else number > low
         below = number <= high if self.interval[-1] == "]" else number < high
         if not (math.isfinite(number) and above and below):

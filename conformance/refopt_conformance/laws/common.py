@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from refopt_conformance.cases import Case
 from refopt_conformance.driver import Driver
 from refopt_conformance.judge import Deviation
-from refopt_conformance.reference import Step, arriving, initial, take
+from refopt_conformance.reference import Step, arriving, initial, rounded, take
 from refopt_conformance.stepping import element
 
 Law = Callable[[Case, Driver], None]
@@ -27,6 +27,13 @@ def bits(driver: Driver, arrays: list[Any] | None) -> list[bytes]:
 
 def first_step(case: Case) -> Step:
     return take(case, 1, initial(case), arriving(case, 1))
+
+
+def two_steps(case: Case) -> Iterator[Step]:
+    """The first steps: in the second, numbers that start at 0 have another value."""
+    first = first_step(case)
+    yield first
+    yield take(case, 2, rounded(first.after, case), arriving(case, 2))
 
 
 def fewer(case: Case) -> Case:

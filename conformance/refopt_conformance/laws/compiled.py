@@ -14,8 +14,8 @@ from refopt_conformance.budgets import ONE_STEP
 from refopt_conformance.cases import Case
 from refopt_conformance.driver import Driver
 from refopt_conformance.judge import Judge
-from refopt_conformance.laws.common import Inapplicable, demand, fewer, first_step
-from refopt_conformance.reference import State, Step, arriving, rounded, take
+from refopt_conformance.laws.common import Inapplicable, demand, fewer, first_step, two_steps
+from refopt_conformance.reference import State
 from refopt_conformance.stepping import element
 
 # Steps between which only numbers change; what is decided once per step (the first is another, say) is seen in both.
@@ -65,17 +65,11 @@ def eager_is_compiled(case: Case, driver: Driver) -> None:
     """
     eager = _member(driver, "eager", "computes in one way only, compiled or not")
     for one in (fewer(case), replace(fewer(case), numbers="dyadic")):
-        for step in _two_steps(one):
+        for step in two_steps(one):
             compiled = driver.step(step)
             with eager():
                 found = driver.step(step)
             Judge(one, ONE_STEP).compare(replace(step, after=_wide(compiled)), found)
-
-
-def _two_steps(case: Case) -> Iterator[Step]:
-    first = first_step(case)
-    yield first
-    yield take(case, 2, rounded(first.after, case.dtype), arriving(case, 2))
 
 
 def _wide(state: State) -> State:

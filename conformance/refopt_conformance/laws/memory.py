@@ -21,39 +21,52 @@ from refopt_conformance.laws.common import (
     fewer,
     first_step,
     needs_in_place,
+    two_steps,
 )
+from refopt_conformance.reference import Step
 from refopt_conformance.stepping import element
 
 
 def inputs_are_not_written(case: Case, driver: Driver) -> None:
     """Without in_place nothing that was given is written, and read-only arrays are accepted."""
-    step = first_step(case)
-    arrays = [*step.before.params, *(step.grads or []), *(x for s in element(step.before.slots).values() for x in s)]
-    for array in arrays:
-        array.flags.writeable = False  # a backend that shares the memory must not write there
-    params, grads = driver.adopt(step.before.params), step.grads and driver.adopt(step.grads)
-    slots = driver.adopt_slots(step.before.slots)
-    given = [*params, *(grads or []), *(x for slot in element(slots).values() for x in slot)]
+    for step in two_steps(case):
+        for read_only in (True, False):
+            _writes_nothing(case, driver, step, read_only)
+
+
+def _writes_nothing(case: Case, driver: Driver, step: Step, read_only: bool) -> None:
+    def copies(arrays: list[np.ndarray]) -> list[np.ndarray]:
+        own = [np.array(x) for x in arrays]
+        for x in own:
+            x.flags.writeable = not read_only  # a backend that shares the memory must not write there
+        return own
+
+    params, grads = driver.adopt(copies(step.before.params)), step.grads and driver.adopt(copies(step.grads))
+    slots = driver.adopt_slots({n: copies(s) if isinstance(s, list) else s for n, s in step.before.slots.items()})
+    given = [*params, *(grads or []), *arrays_in(slots)]
     before = bits(driver, given)
-    driver.backend.update(step.hyper, 1, params, grads, slots, in_place=False)
+    driver.backend.update(step.hyper, step.t, params, grads, slots, in_place=False)
     demand(bits(driver, given) == before, case, "update(in_place=False) wrote into what it was given")
 
 
 def in_place_keeps_the_arrays(case: Case, driver: Driver) -> None:
     """With in_place parameters and slots stay the same arrays, gradients stay as they are, the result is the same."""
     needs_in_place(driver)
-    step = first_step(case)
-    params = driver.adopt([np.array(w) for w in step.before.params])
-    slots, grads = driver.backend.init(step.hyper, params), step.grads and driver.adopt(step.grads)
-    gradient_bits = bits(driver, grads)
+    steps = list(two_steps(case))
+    params = driver.adopt([np.array(w) for w in steps[0].before.params])
+    slots = driver.backend.init(steps[0].hyper, params)
     arrays = {name: list(slot) for name, slot in element(slots).items()}
-    beside = driver.read(step.hyper, 1, *driver.backend.update(step.hyper, 1, params, grads, slots, in_place=False))
-    new, new_slots = driver.backend.update(step.hyper, 1, params, grads, slots, in_place=True)
-    demand([id(w) for w in new] == [id(w) for w in params], case, "the parameters are other arrays")
-    for name, slot in arrays.items():
-        demand([id(x) for x in new_slots[name]] == [id(x) for x in slot], case, f"{name} are other arrays")
-    demand(bits(driver, grads) == gradient_bits, case, "the gradients were written to")
-    demand(bits(driver, new) == [w.tobytes() for w in beside.params], case, "in place, the result is another")
+    for step in steps:
+        grads = step.grads and driver.adopt([np.array(g) for g in step.grads])
+        gradient_bits = bits(driver, grads)
+        old = driver.backend.update(step.hyper, step.t, params, grads, slots, in_place=False)
+        beside = driver.read(step.hyper, step.t, *old)
+        new, slots = driver.backend.update(step.hyper, step.t, params, grads, slots, in_place=True)
+        demand([id(w) for w in new] == [id(w) for w in params], case, "the parameters are other arrays")
+        for name, slot in arrays.items():
+            demand([id(x) for x in slots[name]] == [id(x) for x in slot], case, f"{name} are other arrays")
+        demand(bits(driver, grads) == gradient_bits, case, "the gradients were written to")
+        demand(bits(driver, new) == [w.tobytes() for w in beside.params], case, "in place, the result is another")
 
 
 def nothing_shares_memory(case: Case, driver: Driver) -> None:
@@ -100,20 +113,20 @@ def gradients_are_not_kept(case: Case, driver: Driver) -> None:
     step = first_step(case)
     if step.grads is None:
         raise Inapplicable(f"{case.conventions.rule.name} reads no gradient")
-    params = driver.adopt([np.array(w) for w in step.before.params])
-    slots = driver.backend.init(step.hyper, params)
-    grads = driver.adopt([np.array(g) for g in step.grads])
-    in_place = driver.backend.in_place
-    new, slots = driver.backend.update(step.hyper, 1, params, grads, slots, in_place=in_place)
-    held = [*new, *arrays_in(slots)]
-    before = bits(driver, held)
-    if in_place:
-        driver.backend.assign(grads, driver.adopt([np.full_like(g, 7.0) for g in step.grads]))
-        demand(bits(driver, held) == before, case, "the state changes when the gradients are overwritten")
-    watched = list(_watched(grads))
-    del grads
-    gc.collect(0)
-    demand(all(ref() is None for ref in watched), case, "the gradients are still held after the step")
+    for in_place in (False, True) if driver.backend.in_place else (False,):
+        params = driver.adopt([np.array(w) for w in step.before.params])
+        slots = driver.backend.init(step.hyper, params)
+        grads = driver.adopt([np.array(g) for g in step.grads])
+        new, slots = driver.backend.update(step.hyper, 1, params, grads, slots, in_place=in_place)
+        held = [*new, *arrays_in(slots)]
+        before = bits(driver, held)
+        if driver.backend.in_place:
+            driver.backend.assign(grads, driver.adopt([np.full_like(g, 7.0) for g in step.grads]))
+            demand(bits(driver, held) == before, case, "the state changes when the gradients are overwritten")
+        watched = list(_watched(grads))
+        del grads
+        gc.collect(0)
+        demand(all(ref() is None for ref in watched), case, "the gradients are still held after the step")
 
 
 def old_arrays_are_not_kept(case: Case, driver: Driver) -> None:
