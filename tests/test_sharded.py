@@ -92,14 +92,30 @@ def test_a_case_has_passed_if_it_has_in_every_process() -> None:
 def test_the_command_prints_a_row_for_each_layout(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main("torch", only="sgd/paper/float32", report=tmp_path) == 0
     printed = capsys.readouterr().out
-    assert "torch, sharded, conforms: 2 checks" in printed
+    assert "torch, sharded, conforms: 2 checks passed" in printed
     assert "every bit is that of the unsharded run" in printed
-    assert (tmp_path / "sharded.json").is_file()
+    assert {file.name for file in tmp_path.iterdir()} == {f"sharded.{kind}" for kind in ("json", "xml", "html", "svg")}
     assert main("torch", only="lars/paper/float32", fault="local-norm") == 1
     assert "failed: dtensor/lars/paper/float32: process " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("backend", "fault"), [("numpy", None), ("torch", "no-such")])
-def test_what_is_not_there_is_refused(backend: str, fault: str | None) -> None:
+def test_the_full_profile_reaches_the_processes() -> None:
+    results = run("torch", profile="full", only="/sgd/paper/float16")
+    assert [(r.name, r.outcome) for r in results] == [
+        (f"{layout}/sgd/paper/float16", "passed") for layout in ("dtensor", "fsdp2")
+    ]
+    assert all(result.seconds > 0 for result in results)
+
+
+def test_if_there_is_nothing_to_test_the_status_is_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main("torch", only="no such check") == 2
+    assert "was not tested: no check has such a name" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("backend", "profile", "fault"),
+    [("numpy", "fast", None), ("torch", "slow", None), ("torch", "fast", "no-such")],
+)
+def test_what_is_not_there_is_refused(backend: str, profile: str, fault: str | None) -> None:
     with pytest.raises(RefoptError, match="choose from"):
-        run(backend, fault=fault)
+        run(backend, profile=profile, fault=fault)

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from refopt.rules import RULES
 from refopt_conformance.cases import DTYPES, HALF_DTYPES
 from refopt_conformance.pages import badge, render, status_word
 from refopt_conformance.records import environment
@@ -66,7 +67,7 @@ def page(run: Sharded, results: dict[str, Any]) -> str:
             for result in run.results
             if result.outcome == "failed"
         ],
-        rows=[[result.name, result.outcome, _number(result.ulps), _said(result)] for result in run.results],
+        rows=[_row(result) for result in run.results],
     )
 
 
@@ -86,7 +87,10 @@ def table(results: Sequence[Result]) -> dict[str, Cells]:
         if result.subject:
             mine = found.setdefault(result.subject, {}).setdefault((result.layout, result.kind), [])
             mine.append(result)
-    return {name: {at: _cell(at[1], mine) for at, mine in cells.items()} for name, cells in found.items()}
+    order = [f"{rule.name}/{dialect.name}" for rule in RULES.values() for dialect in rule.dialects]
+    return {
+        name: {at: _cell(at[1], mine) for at, mine in found[name].items()} for name in sorted(found, key=order.index)
+    }
 
 
 def _cell(kind: str, results: Sequence[Result]) -> dict[str, Any]:
@@ -102,6 +106,12 @@ def _cell(kind: str, results: Sequence[Result]) -> dict[str, Any]:
         said = f"{furthest.ulps:.3g} ULP".replace("inf", "∞") if furthest.ulps else "bit-equal"
     where = f"{furthest.name}: {_said(furthest) or f'all {len(results)} are bit-equal to the unsharded run'}"
     return counts | {"said": said, "where": where}
+
+
+def _row(result: Result) -> list[Any]:
+    """A check for the list that is filtered; one that compared no numbers has no distance."""
+    compared = result.kind != EXCHANGE and result.outcome != "skipped"
+    return [result.name, result.outcome, _number(result.ulps) if compared else None, _said(result)]
 
 
 def _said(result: Result) -> str:
