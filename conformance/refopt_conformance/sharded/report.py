@@ -11,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from refopt.rules import RULES
-from refopt_conformance.cases import DTYPES, HALF_DTYPES
+from refopt_conformance.cases import HALF_DTYPES
 from refopt_conformance.pages import badge, render, status_word
 from refopt_conformance.records import environment
+from refopt_conformance.report import DTYPES
 from refopt_conformance.sharded.junit import junit
 from refopt_conformance.sharded.results import EXCHANGE, Result
 from refopt_conformance.sharded.summary import Sharded
 
 SCHEMA = "refopt-sharded-report/1"
-KINDS = (*reversed(DTYPES), *HALF_DTYPES, EXCHANGE)
+KINDS = (*DTYPES, *HALF_DTYPES, EXCHANGE)  # as in the other report; what that has no column for comes after it
 
 Cells = dict[tuple[str, str], dict[str, Any]]  # by layout and kind
 
