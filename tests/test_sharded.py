@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from refopt.spec.errors import RefoptError
+from refopt_conformance import sharded
 from refopt_conformance.sharded import BACKENDS, main, run
 from refopt_conformance.sharded.launch import attend
 from refopt_conformance.sharded.results import RUNNING, Report, Result, merged
@@ -49,11 +50,11 @@ def test_the_norm_of_a_shard_is_caught(backend: str) -> None:
 
 def test_who_waits_for_a_process_that_hangs_is_ended() -> None:
     started = time.monotonic()
-    results = run("torch", only="sgd/paper/float32", fault="hang", deadline=8.0)
-    assert time.monotonic() - started < 30
+    results = run("torch", only="sgd/paper/float32", fault="hang", deadline=15.0)
+    assert time.monotonic() - started < 40
     (lost,) = (result for result in results if result.outcome == "failed")
     assert lost.name == "dtensor/sgd/paper/float32"
-    assert "did not finish within 8 s, and was ended" in lost.message
+    assert "did not finish within 15 s, and was ended" in lost.message
 
 
 SLEEP, CRASH = "import time; time.sleep(600)", "import sys; print('out of luck', file=sys.stderr); sys.exit(3)"
@@ -107,9 +108,15 @@ def test_the_full_profile_reaches_the_processes() -> None:
     assert all(result.seconds > 0 for result in results)
 
 
-def test_if_there_is_nothing_to_test_the_status_is_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main("torch", only="no such check") == 2
-    assert "was not tested: no check has such a name" in capsys.readouterr().out
+STATUS = {"passed": 0, "failed": 1, "skipped": 2, "": 2}  # by the only outcome, or none
+
+
+@pytest.mark.parametrize("outcome", STATUS)
+def test_the_exit_status(outcome: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    results = [Result("dtensor/sgd/paper/float32", outcome, "said")] if outcome else []
+    monkeypatch.setattr(sharded, "run", lambda *a, **k: results)
+    assert main("torch", only="sgd") == STATUS[outcome]
+    assert ("was not tested" in capsys.readouterr().out) == (STATUS[outcome] == 2)
 
 
 @pytest.mark.parametrize(
