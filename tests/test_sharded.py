@@ -49,12 +49,16 @@ def test_the_norm_of_a_shard_is_caught(backend: str) -> None:
 
 
 def test_who_waits_for_a_process_that_hangs_is_ended() -> None:
-    started = time.monotonic()
-    results = run("torch", only="sgd/paper/float32", fault="hang", deadline=15.0)
-    assert time.monotonic() - started < 40
-    (lost,) = (result for result in results if result.outcome == "failed")
+    # On a busy machine it takes long until they hang; 30 s after that who waits would give up by itself.
+    for deadline in (8.0, 30.0, 55.0, 80.0):
+        started = time.monotonic()
+        results = run("torch", only="sgd/paper/float32", fault="hang", deadline=deadline)
+        assert time.monotonic() - started < deadline + 20
+        (lost,) = (result for result in results if result.outcome == "failed")
+        assert f"did not finish within {deadline:g} s, and was ended" in lost.message
+        if lost.name != "start":
+            break
     assert lost.name == "dtensor/sgd/paper/float32"
-    assert "did not finish within 15 s, and was ended" in lost.message
 
 
 SLEEP, CRASH = "import time; time.sleep(600)", "import sys; print('out of luck', file=sys.stderr); sys.exit(3)"
