@@ -44,12 +44,17 @@ def follow(driver: Driver, steps: Sequence[Step], place: Place, update: Callable
 
 
 def judged(
-    layout: str, case: Case, leaves: Sequence[Leaf], driver: Driver, sharded: Callable[[list[Step]], States]
+    layout: str,
+    case: Case,
+    leaves: Sequence[Leaf],
+    driver: Driver,
+    sharded: Callable[[list[Step]], States],
+    whole: Place | None = None,
 ) -> Result:
-    """The result of a case: `sharded` steps the model on its layout."""
+    """The result of a case: `sharded` steps the model on its layout. `whole` places what is not, if not as it comes."""
     name, worst, worst_at, said = f"{layout}/{case.name}/{case.dtype}", 0.0, "", ""
     steps, sizes = list(chain(case, leaves)), dict[str, np.ndarray]()
-    for step, found, beside in zip(steps, sharded(steps), follow(driver, steps, driver.adopt), strict=True):
+    for step, found, beside in zip(steps, sharded(steps), follow(driver, steps, whole or driver.adopt), strict=True):
         for quantity in _quantities(step, found, beside):
             ulps, allowed, where = _distance(case, leaves, quantity, sizes, found.params[0].dtype)
             if ulps > worst:
