@@ -152,7 +152,11 @@ def conform(
     ] = None,
     profile: Annotated[Profile, typer.Option(help="How much: fast takes under a minute.")] = Profile.fast,
     report: Annotated[
-        Path | None, typer.Option(help="A folder for results.json, junit.xml, report.html and badge.svg.")
+        Path | None,
+        typer.Option(
+            help="A folder for results.json, junit.xml, report.html and badge.svg; of --sharded for sharded.json, "
+            "sharded.xml, sharded.html and sharded.svg."
+        ),
     ] = None,
     rule: Annotated[str | None, typer.Option(help="The rule of an optimizer; found if not given.")] = None,
     hyper: Options = None,
@@ -183,9 +187,10 @@ def conform(
     if sharded:
         if any((device, rule, hyper, expect, context.args)):
             raise RefoptError(
-                "conform --sharded runs all cases on this machine's CPU; of the options it takes --report"
+                "conform --sharded runs all cases on this machine's CPU; of the options it takes --profile and --report"
             )
-        raise typer.Exit(import_module("refopt_conformance.sharded").main(backend, report=report))
+        sharding = import_module("refopt_conformance.sharded")
+        raise typer.Exit(sharding.main(backend, profile=profile.value, report=report))
     raise typer.Exit(
         suite.main(
             backend,

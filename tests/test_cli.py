@@ -246,6 +246,18 @@ def test_conform_starts_the_suite(refopt: Command, monkeypatch: pytest.MonkeyPat
     assert "pip install 'refopt[conform]'" in err
 
 
+def test_conform_on_shards(refopt: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    import refopt_conformance.sharded
+
+    called: list[Any] = []
+    monkeypatch.setattr(refopt_conformance.sharded, "main", lambda *a, **k: called.append((a, k)) or 1)
+    assert refopt("conform", "jax", "--sharded", "--profile", "full", "--report", "out")[0] == 1
+    assert called == [(("jax",), {"profile": "full", "report": Path("out")})]
+    status, _, err = refopt("conform", "jax", "--sharded", "-k", "adam")
+    assert status == 2
+    assert "of the options it takes --profile and --report" in err
+
+
 def test_the_process_ends_as_it_says(tmp_path: Path) -> None:
     """`python -m refopt` as a process: the status of a refusal, and no traceback when nobody reads on."""
     command = [sys.executable, "-m", "refopt"]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from refopt_conformance.pages import badge
 from refopt_conformance.records import SCHEMA
-from refopt_conformance.report import badge
 
 BROKEN = """
 from refopt.engines.numpy_engine import NumpyEngine

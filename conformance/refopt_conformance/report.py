@@ -8,11 +8,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from refopt.spec.errors import RefoptError
+from refopt_conformance.pages import badge, render, status_word
 from refopt_conformance.records import Run
 
 DTYPES = ("float64", "float32", "bfloat16", "float16", "pure_bfloat16", "pure_float16")
 GREEN, RED, GREY = "#1a7f37", "#cf222e", "#6e7781"
+=======
+DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
 def write_report(run: Run, folder: Path) -> Iterator[Path]:
@@ -34,25 +36,11 @@ def kill_matrix() -> dict[str, Any]:
     return json.loads(text)
 
 
-def status_word(results: dict[str, Any]) -> str:
-    """`conforms`, `deviates` or `not tested`."""
-    word = str(results["status"]).partition(":")[0]
-    return word if word in ("conforms", "deviates") else "not tested"
-
-
 def page(results: dict[str, Any], matrix: dict[str, Any]) -> str:
     """The report as one HTML page."""
-    try:
-        from jinja2 import Environment
-    except ImportError as error:
-        raise RefoptError(
-            f"the report needs jinja2 ({error}); install it with: pip install 'refopt[conform]'"
-        ) from error
-    source = files("refopt_conformance").joinpath("report.html.j2").read_text(encoding="utf-8")
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source)
-    return template.render(
-        run=results,
-        word=status_word(results),
+    return render(
+        "report.html.j2",
+        results,
         dtypes=DTYPES,
         table=table(results["cases"]),
         failures=[case for case in results["cases"] if case["outcome"] in ("failed", "error")],
@@ -90,18 +78,3 @@ def by_rule(matrix: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     for fault in matrix["faults"]:
         found.setdefault(fault["rule"], []).append(fault)
     return found
-
-
-def badge(label: str, word: str) -> str:
-    """An SVG badge: `refopt | conforms`."""
-    colour = {"conforms": GREEN, "deviates": RED}.get(word, GREY)
-    left, right = 8 + 6.6 * len(label) + 8, 8 + 6.6 * len(word) + 8
-    text = 'fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" text-anchor="middle"'
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right:g}" height="20" role="img" '
-        f'aria-label="{label}: {word}"><title>{label}: {word}</title>'
-        f'<rect width="{left + right:g}" height="20" rx="3" fill="#444"/>'
-        f'<path d="M{left:g} 0h{right - 3:g}a3 3 0 0 1 3 3v14a3 3 0 0 1-3 3h-{right - 3:g}z" fill="{colour}"/>'
-        f'<text x="{left / 2:g}" y="14" {text}>{label}</text>'
-        f'<text x="{left + right / 2:g}" y="14" {text}>{word}</text></svg>\n'
-    )

@@ -44,19 +44,25 @@ def follow(driver: Driver, steps: Sequence[Step], place: Place, update: Callable
 
 
 def judged(
-    layout: str, case: Case, leaves: Sequence[Leaf], driver: Driver, sharded: Callable[[list[Step]], States]
+    layout: str,
+    case: Case,
+    leaves: Sequence[Leaf],
+    driver: Driver,
+    sharded: Callable[[list[Step]], States],
+    whole: Place | None = None,
 ) -> Result:
-    """The result of a case: `sharded` steps the model on its layout."""
-    name, worst, said = f"{layout}/{case.name}/{case.dtype}", 0.0, ""
+    """The result of a case: `sharded` steps the model on its layout. `whole` places what is not, if not as it comes."""
+    name, worst, worst_at, said = f"{layout}/{case.name}/{case.dtype}", 0.0, "", ""
     steps, sizes = list(chain(case, leaves)), dict[str, np.ndarray]()
-    for step, found, beside in zip(steps, sharded(steps), follow(driver, steps, driver.adopt), strict=True):
+    for step, found, beside in zip(steps, sharded(steps), follow(driver, steps, whole or driver.adopt), strict=True):
         for quantity in _quantities(step, found, beside):
-            ulps, allowed, where = _distance(case, leaves, quantity, sizes)
-            worst = max(worst, ulps)
+            ulps, allowed, where = _distance(case, leaves, quantity, sizes, found.params[0].dtype)
+            if ulps > worst:
+                worst, worst_at = ulps, f"t={step.t}, {where}"
             if not ulps <= allowed and not said:  # the first; the processes go on together to the end
                 whom = "the float64 reference" if takes_norms(case.conventions) else "the unsharded run"
                 said = f"t={step.t}, {where}: {ulps:.3g} ULPs from {whom}, {allowed:g} are allowed"
-    return Result(name, "failed" if said else "passed", said, worst)
+    return Result(name, "failed" if said else "passed", said, worst, worst_at)
 
 
 def _quantities(step: Step, found: State, beside: State) -> Iterator[_Quantity]:
@@ -70,9 +76,12 @@ def _quantities(step: Step, found: State, beside: State) -> Iterator[_Quantity]:
 
 
 def _distance(
-    case: Case, leaves: Sequence[Leaf], quantity: _Quantity, sizes: dict[str, np.ndarray]
+    case: Case, leaves: Sequence[Leaf], quantity: _Quantity, sizes: dict[str, np.ndarray], dtype: np.dtype
 ) -> tuple[float, float, str]:
-    """The largest distance of a quantity, what is allowed, and where it is."""
+    """The largest distance of a quantity, what is allowed, and where it is: in units of the parameters' dtype.
+
+    Slots of half-precision parameters have more digits, but follow parameters that are rounded at each step.
+    """
     found = np.concatenate([x.ravel() for x in quantity.found])
     wanted, size, allowed = quantity.unsharded, np.zeros(found.size), 0.0
     if takes_norms(case.conventions):
@@ -80,7 +89,7 @@ def _distance(
         for arrays in (quantity.before, quantity.after):
             size = np.fmax(size, np.abs(_flat(arrays)))
         size = sizes[quantity.name] = np.fmax(size, sizes.get(quantity.name, 0.0))
-    ulps = distance(found, _flat(wanted), size)
+    ulps = distance(found, _flat(wanted), size, dtype)
     at = int(np.argmax(ulps))
     ends = np.cumsum([x.size for x in quantity.found])
     return (

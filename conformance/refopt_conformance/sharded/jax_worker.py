@@ -16,7 +16,7 @@ from refopt_conformance.cases import Case, canonical
 from refopt_conformance.driver import Driver
 from refopt_conformance.reference import State, Step
 from refopt_conformance.sharded.compare import follow, judged
-from refopt_conformance.sharded.models import Leaf, cases, chain, one_of_each_rule, takes_norms
+from refopt_conformance.sharded.models import Leaf, cases, chain, dealt, exchanging, takes_norms
 from refopt_conformance.sharded.results import Result
 from refopt_conformance.sharded.worker import Checks, Task, work
 from refopt_jax.backend import BACKEND
@@ -25,10 +25,11 @@ WIDE = jax.config.read("jax_enable_x64")  # as the environment says
 TIMEOUT = 30  # seconds for the processes to meet
 MESH = {"x": 4, "y": 2}
 
+ONE_EACH = "of one each"
 LEAVES = (
     Leaf("scalar", (), ()),
     Leaf("vector", (16,), ("x",)),
-    Leaf("of one each", (8,), (("x", "y"),)),
+    Leaf(ONE_EACH, (2,), ("y",)),
     Leaf("empty", (0, 5), ("x", None)),
     Leaf("rows", (24, 5), ("x", None)),
     Leaf("columns", (3, 16), (None, "y")),
@@ -40,40 +41,62 @@ UNEVEN = Leaf("uneven", (7,), ("x",))
 
 
 def checks(task: Task) -> Checks:
-    if task.processes > 1:
+    together = task.processes > 1 and not task.apart
+    if together:
         jax.distributed.initialize(f"127.0.0.1:{task.port}", task.processes, task.rank, initialization_timeout=TIMEOUT)
-    where = "processes-" if task.processes > 1 else "devices-"
+    where = "processes-" if together else "devices-"
     if not hasattr(jax.sharding, "AxisType"):
         said = f"jax {jax.__version__} has no Explicit meshes and no jax.shard_map: install 0.7 or newer"
         yield where + "mesh", lambda: Result(where + "mesh", "skipped", said)
         return
     driver = Driver(BACKEND, None, "jax")
+    meshes = {}
     for kind in (jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit):
         layout = where + str(kind.name).lower() + ("" if WIDE else "-x32")
-        mesh = jax.make_mesh(tuple(MESH.values()), tuple(MESH), axis_types=(kind,) * len(MESH))
-        update = own_shards(driver, mesh) if task.fault == "local-norm" else None
-        for case in one_of_each_rule() if update is None and task.processes == 1 else ():
-            if runs_here(case, task, kind):
+        meshes[layout] = jax.make_mesh(tuple(MESH.values()), tuple(MESH), axis_types=(kind,) * len(MESH))
+    runs_here = in_full if task.profile == "full" else in_fast
+    for number, case in enumerate(exchanging(task.profile) if task.fault is None and not together else ()):
+        for layout, mesh in meshes.items():
+            if case.name in canonical() and runs_here(case, together, layout) and task.mine(number):
                 yield f"{layout}/{case.name}/exchange", partial(exchange, layout, case, mesh, driver)
-        for case in cases():
-            if runs_here(case, task, kind):
-                yield f"{layout}/{case.name}/{case.dtype}", partial(check, layout, case, driver, mesh, update)
-        yield f"{layout}/uneven", partial(refused, f"{layout}/uneven", mesh)
-    if task.processes > 1:
+    number = 0
+    for case in cases(task.profile):  # on all meshes, one after the other: the unsharded run is compiled once for them
+        here = {layout: mesh for layout, mesh in meshes.items() if runs_here(case, together, layout)}
+        number += bool(here)
+        for layout, mesh in here.items() if task.mine(number) else ():
+            update = own_shards(driver, mesh) if task.fault == "local-norm" else None
+            yield f"{layout}/{case.name}/{case.dtype}", partial(check, layout, case, driver, mesh, update)
+    for layout, mesh in meshes.items():
+        if task.mine(0):
+            yield f"{layout}/uneven", partial(refused, f"{layout}/uneven", mesh)
+    if together:
         jax.distributed.shutdown()
 
 
-def runs_here(case: Case, task: Task, kind: Any) -> bool:
+def in_fast(case: Case, together: bool, layout: str) -> bool:
     """What takes time is to compile, so dtypes are dealt to the meshes; the dialects in float32 run on both.
 
     Without jax_enable_x64 there is no float64, and what it changes is how norms are taken.
     """
-    dialect, dealt = case.name in canonical(), {"Auto": "bfloat16", "Explicit": "float64"}[kind.name]
+    dialect, auto = case.name in canonical(), "auto" in layout
     if not WIDE:
         return dialect and case.dtype == "float32" and takes_norms(case.conventions)
-    if task.processes == 1:
-        return case.dtype == dealt or (case.dtype == "float32" and (dialect or kind.name == "Explicit"))
-    return dialect and case.dtype == ("float32" if kind.name == "Auto" else "float64")
+    if not together:
+        return case.dtype == ("bfloat16" if auto else "float64") or (case.dtype == "float32" and (dialect or not auto))
+    return dialect and case.dtype == ("float32" if auto else "float64")
+
+
+def in_full(case: Case, together: bool, layout: str) -> bool:
+    """The dialects in every dtype on every mesh, and every other set of choices in the dtype that it was dealt.
+
+    With norms, which alone exchange anything, choices run in float32 too, and between processes.
+    """
+    norms, mine = takes_norms(case.conventions), case.dtype == dealt()[case.name]
+    if not WIDE and case.dtype == "float64":
+        return False
+    if case.name in canonical():
+        return True
+    return WIDE and ((mine and (norms or not together)) or (norms and not together and case.dtype == "float32"))
 
 
 def exchange(layout: str, case: Case, mesh: Any, driver: Driver) -> Result:
@@ -93,18 +116,41 @@ def check(layout: str, case: Case, driver: Driver, mesh: Any, update: Callable[.
     def on_mesh(steps: list[Step]) -> Iterator[State]:
         return follow(driver, steps, lambda arrays: placed(arrays, mesh), update)
 
-    return judged(layout, case, LEAVES, driver, on_mesh)
+    return judged(layout, case, LEAVES, driver, on_mesh, lambda arrays: driver.adopt(pieces(arrays)))
 
 
-def specs(leaves: tuple[Leaf, ...]) -> list[PartitionSpec]:
-    return [PartitionSpec(*leaf.cut) for leaf in leaves]
+def pieces(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """The leaves, but the one whose shards have one element each as tensors of one element.
+
+    XLA compiles these otherwise than longer ones, on one device too: it rounds other products and sums together.
+    """
+    found = []
+    for leaf, array in zip(LEAVES, arrays, strict=True):
+        found += np.split(array, array.size) if leaf.name == ONE_EACH else [array]
+    return found
+
+
+def specs(leaves: tuple[Leaf, ...], mesh: Any) -> list[PartitionSpec]:
+    """As XLA writes down what comes out of a step. On an Auto mesh that is short, and of an empty array nothing.
+
+    Written otherwise, the second step has inputs that the first one had not, and all is compiled twice.
+    """
+    if jax.sharding.AxisType.Explicit in mesh.axis_types:
+        return [PartitionSpec(*leaf.cut) for leaf in leaves]
+    found = []
+    for leaf in leaves:
+        cut = list(leaf.cut) if 0 not in leaf.shape else []
+        while cut and cut[-1] is None:
+            cut.pop()
+        found.append(PartitionSpec(*cut))
+    return found
 
 
 def placed(arrays: list[np.ndarray], mesh: Any, leaves: tuple[Leaf, ...] = LEAVES) -> list[jax.Array]:
     """Each leaf as its table says; every process brings the shards of its own devices."""
     return [
         jax.make_array_from_callback(array.shape, NamedSharding(mesh, spec), array.__getitem__)
-        for array, spec in zip(arrays, specs(leaves), strict=True)
+        for array, spec in zip(arrays, specs(leaves, mesh), strict=True)
     ]
 
 
@@ -123,7 +169,7 @@ def own_shards(driver: Driver, mesh: Any) -> Callable[..., Any]:
     def update(hyper: Hyper, t: int, params: list[Any], grads: Any, slots: dict[str, Any], *, in_place: bool) -> Any:
         numbers = {name: slot for name, slot in slots.items() if not isinstance(slot, list)}
         arrays = {name: slot for name, slot in slots.items() if isinstance(slot, list)}
-        like = specs(LEAVES)
+        like = specs(LEAVES, mesh)
 
         def step(w: list[Any], g: Any, s: dict[str, Any]) -> Any:
             new, after = driver.backend.update(hyper, t, w, g, {**s, **numbers}, in_place=in_place)

@@ -7,34 +7,58 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from refopt_conformance.driver import environment as frameworks
 from refopt_conformance.sharded.results import Report, read
 
 PAUSE = 0.05  # seconds between two looks at the processes
 
+Watch = Callable[[list[Path]], None]  # is shown, again and again, the files that the processes write
+
+
+class Plan(NamedTuple):
+    """A worker, which is a module of this package, in how many processes, and what else is in their environment.
+
+    Processes that are `apart` do not meet, and share the cases: one for each of two processors.
+    """
+
+    worker: str
+    processes: int
+    environment: dict[str, str]
+    apart: bool = False
+
 
 def launch(
-    worker: str, processes: int, *, fault: str | None, only: str, deadline: float, environment: Mapping[str, str]
+    plan: Plan, *, fault: str | None, only: str, profile: str, deadline: float, watch: Watch | None = None
 ) -> list[Report]:
-    """What the processes of one run wrote down. `worker` is a module of this package."""
+    """What the processes of a plan wrote down."""
     with TemporaryDirectory() as folder:
-        files = [Path(folder) / f"{rank}.jsonl" for rank in range(processes)]
-        port, more = free_port(), [f"--only={only}", *([] if fault is None else [f"--fault={fault}"])]
-        module = f"{__package__}.{worker}"
+        files = [Path(folder) / f"{rank}.jsonl" for rank in range(plan.processes)]
+        port, more = free_port(), [f"--only={only}", f"--profile={profile}"]
+        more += [*(["--apart"] if plan.apart else []), *([] if fault is None else [f"--fault={fault}"])]
+        module = f"{__package__}.{plan.worker}"
         commands = [
-            [sys.executable, "-m", module, str(rank), str(processes), str(port), str(file), str(deadline), *more]
+            [sys.executable, "-m", module, str(rank), str(plan.processes), str(port), str(file), str(deadline), *more]
             for rank, file in enumerate(files)
         ]
-        lost = attend(commands, deadline=deadline, environment=_environment(environment), folder=Path(folder))
+        environment = _environment(plan.environment)
+        look = None if watch is None else partial(watch, files)
+        lost = attend(commands, deadline=deadline, environment=environment, folder=Path(folder), look=look)
         return [Report(read(file), said) for file, said in zip(files, lost, strict=True)]
 
 
 def attend(
-    commands: Sequence[Sequence[str]], *, deadline: float, environment: Mapping[str, str], folder: Path
+    commands: Sequence[Sequence[str]],
+    *,
+    deadline: float,
+    environment: Mapping[str, str],
+    folder: Path,
+    look: Callable[[], None] | None = None,
 ) -> list[str | None]:
     """How each process was lost, or None. When one fails, or time is up, the others are ended too."""
     logs = [folder / f"{rank}.log" for rank in range(len(commands))]
@@ -50,6 +74,8 @@ def attend(
             if time.monotonic() > end:
                 break
             time.sleep(PAUSE)
+            if look is not None:
+                look()
         status = [p.poll() for p in processes]
     finally:
         for p in processes:

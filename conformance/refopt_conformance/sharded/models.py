@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from math import prod
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from refopt.clocks import Clock, clocks
 from refopt.engines.numpy_engine import BACKEND as REFERENCE
 from refopt.rules import RULES
 from refopt.spec.hyper import Hyper
-from refopt_conformance.cases import DTYPES, Case, canonical, conventions
+from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case, canonical, conventions
 from refopt_conformance.inputs import gradients, parameters
 from refopt_conformance.reference import State, Step, take
 
@@ -33,25 +34,44 @@ def takes_norms(hyper: Hyper) -> bool:
     return Clock.TENSOR in clocks(hyper.program)
 
 
-def cases() -> Iterator[Case]:
-    """The dialects' own choices, and of rules with norms every single choice.
+def cases(profile: str) -> Iterator[Case]:
+    """In the fast profile the dialects' own choices, and of rules with norms every single choice; else all choices.
 
     The numbers are the first probes: they stay, but for lr, and show every term.
     """
     for name, hyper in conventions().items():
-        first, norms = f"{hyper.rule.name}/{hyper.rule.dialects[0].name}/", takes_norms(hyper)
-        if name in canonical():  # of norms, bfloat16 shows no more than eight bits
-            for dtype in DTYPES if norms else (*DTYPES, "bfloat16"):
-                yield Case(name, hyper, dtype, (SOURCE,), "probe")
-        elif norms and name.startswith(first) and "," not in name:
+        for dtype in (_full if profile == "full" else _fast)(name, hyper):
+            yield Case(name, hyper, dtype, (SOURCE,), "probe")
+
+
+def _fast(name: str, hyper: Hyper) -> tuple[str, ...]:
+    """The dtypes in which a set of choices is run."""
+    first, norms = f"{hyper.rule.name}/{hyper.rule.dialects[0].name}/", takes_norms(hyper)
+    if name in canonical():  # of norms, bfloat16 shows no more than eight bits
+        return DTYPES if norms else (*DTYPES, "bfloat16")
+    return ("float32",) if norms and name.startswith(first) and "," not in name else ()
+
+
+def _full(name: str, hyper: Hyper) -> tuple[str, ...]:
+    """As above. With norms only the dialects have a budget for chains of half precision: see `checks`."""
+    return (*DTYPES, *HALF_DTYPES) if name in canonical() or not takes_norms(hyper) else DTYPES
+
+
+@cache
+def dealt() -> dict[str, str]:
+    """For each set of choices one dtype of the full profile, dealt round: for where each case is dear."""
+    dtypes: dict[str, list[str]] = {}
+    for case in cases("full"):
+        dtypes.setdefault(case.name, []).append(case.dtype)
+    return {name: mine[number % len(mine)] for number, (name, mine) in enumerate(dtypes.items())}
+
+
+def exchanging(profile: str) -> Iterator[Case]:
+    """Of which it is counted what they exchange: the first dialect of every rule, or all choices."""
+    first = {f"{rule.name}/{rule.dialects[0].name}" for rule in RULES.values()}
+    for name, hyper in conventions().items():
+        if profile == "full" or name in first:
             yield Case(name, hyper, "float32", (SOURCE,), "probe")
-
-
-def one_of_each_rule() -> Iterator[Case]:
-    """The first dialect of every rule: what it exchanges is what the others do."""
-    for rule in RULES.values():
-        name = f"{rule.name}/{rule.dialects[0].name}"
-        yield Case(name, canonical()[name], "float32", (SOURCE,), "probe")
 
 
 def chain(case: Case, leaves: Sequence[Leaf]) -> Iterator[Step]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 OUTCOMES = ("passed", "failed", "skipped")
+EXCHANGE = "exchange"  # of checks that count what is sent, and compare no numbers
 RUNNING = "running"  # written when a case begins, so that it is known where a process was lost
 
 
@@ -15,17 +16,31 @@ RUNNING = "running"  # written when a case begins, so that it is known where a p
 class Result:
     """The outcome of a case on a layout: `dtensor/lars/paper/float32`.
 
-    `ulps` is the largest distance: for a rule with norms from the float64 reference, for others from the unsharded run.
+    `ulps` is the largest distance: for a rule with norms from the float64 reference, for others from the unsharded run;
+    `where` is the step and the leaf that show it.
     """
 
     name: str
     outcome: str
     message: str = ""
     ulps: float = 0.0
+    where: str = ""
+    seconds: float = 0.0
 
     @property
     def layout(self) -> str:
         return self.name.partition("/")[0]
+
+    @property
+    def subject(self) -> str:
+        """The rule and dialect, `lars/paper`; "" if the check is of something else."""
+        parts = self.name.split("/")
+        return "/".join(parts[1:3]) if len(parts) > 3 else ""
+
+    @property
+    def kind(self) -> str:
+        """The dtype that was compared, or EXCHANGE."""
+        return self.name.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -57,7 +72,7 @@ def merged(reports: Sequence[Report]) -> list[Result]:
     for report in reports:
         for result in report.results:
             together.setdefault(result.name, []).append(result)
-    merged = [_worst(name, results, len(reports)) for name, results in together.items() if not _pending(results)]
+    merged = [_worst(name, results) for name, results in together.items() if not _pending(results)]
     lost: dict[tuple[str, str], list[str]] = {}
     for rank, report in enumerate(reports):
         if report.lost is not None:
@@ -73,11 +88,12 @@ def _pending(results: Iterable[Result]) -> bool:
     return any(result.outcome == RUNNING for result in results)
 
 
-def _worst(name: str, results: list[Result], processes: int) -> Result:
-    ulps = max(result.ulps for result in results)
-    for outcome in ("failed", "skipped"):
-        for rank, result in enumerate(results):
-            if result.outcome == outcome:
-                where = f"process {rank}: " if processes > 1 and outcome == "failed" else ""
-                return Result(name, outcome, where + result.message, ulps)
-    return Result(name, "passed", results[0].message, ulps)
+def _worst(name: str, results: list[Result]) -> Result:
+    furthest, seconds = max(results, key=lambda result: result.ulps), max(result.seconds for result in results)
+    outcome, message = "passed", results[0].message
+    for worse in ("skipped", "failed"):
+        for rank, result in reversed(list(enumerate(results))):
+            if result.outcome == worse:
+                process = f"process {rank}: " if len(results) > 1 and worse == "failed" else ""
+                outcome, message = worse, process + result.message
+    return Result(name, outcome, message, furthest.ulps, furthest.where, seconds)

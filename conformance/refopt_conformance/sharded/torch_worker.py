@@ -21,7 +21,7 @@ from refopt_conformance.cases import Case
 from refopt_conformance.driver import Driver
 from refopt_conformance.reference import State, Step
 from refopt_conformance.sharded.compare import follow, judged
-from refopt_conformance.sharded.models import Leaf, cases, chain, one_of_each_rule, takes_norms
+from refopt_conformance.sharded.models import Leaf, cases, chain, exchanging, takes_norms
 from refopt_conformance.sharded.results import Result
 from refopt_conformance.sharded.worker import Checks, Task, work
 from refopt_torch import BACKEND, Optimizer
@@ -55,12 +55,12 @@ def checks(task: Task) -> Checks:
     def on_dtensors(steps: list[Step]) -> Iterator[State]:
         return follow(driver, steps, lambda arrays: placed(arrays, mesh), update)
 
-    for case in one_of_each_rule() if update is None else ():
+    for case in exchanging(task.profile) if update is None else ():
         yield f"dtensor/{case.name}/exchange", partial(exchange, case, mesh, driver)
-    for case in cases():
+    for case in cases(task.profile):
         check = partial(judged, "dtensor", case, LEAVES, driver, on_dtensors)
         yield f"dtensor/{case.name}/{case.dtype}", check
-    for case in cases() if task.fault is None else ():
+    for case in cases(task.profile) if task.fault is None else ():
         if case.conventions.program.reads_gradient:  # else it is no optimizer
             check = partial(judged, "fsdp2", case, FSDP_LEAVES, driver, partial(on_fsdp, mesh=mesh, driver=driver))
             yield f"fsdp2/{case.name}/{case.dtype}", check
