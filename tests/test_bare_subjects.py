@@ -29,6 +29,11 @@ def my_adam(params, grads, state, *, lr, beta1=0.9, beta2=0.999, eps=1e-8):
     return new, (t, m, v)
 """
 
+# The decay is in the first moment alone: no variant. Without decay nothing is wrong with it.
+HALF_DECAYED = ADAM.replace("eps=1e-8)", "eps=1e-8, wd=0.0)").replace(
+    "* g for x, g, w in zip(m,", "* (g + w.dtype.type(wd) * w) for x, g, w in zip(m,"
+)
+
 SUBJECTS = [
     # what is needed, target, further arguments, exit status, what is printed
     ("torch", "torch.optim:Adam", [], 0, ["torch.optim:Adam is adam/torch, not adam/keras", "18 as expected"]),
@@ -53,6 +58,15 @@ SUBJECTS = [
     ),
     ("numpy", "right.py:my_adam", [], 0, ["right.py:my_adam is adam/paper, not adam/objax"]),
     ("numpy", "late.py:my_adam", [], 1, ["deviates"]),
+    (
+        "numpy",
+        "half.py:my_adam",
+        ["--rule", "adam"],
+        1,
+        ["deviates from every variant of adam", "test_some_variant_fits"],
+    ),
+    ("numpy", "right.py:no_adam", [], 2, ["has no 'no_adam'"]),
+    ("numpy", "right.py:np", [], 2, ["is no optimizer; a backend is named as right:np, from the folder of its file"]),
     ("numpy", "right.py:my_adam", ["-H", "beta1=0.5"], 2, ["the suite sets beta1 itself"]),
     ("numpy", "right.py:my_adam", ["--device", "gpu"], 2, ["is an optimizer, which runs on the CPU"]),
     ("numpy", "numpy", ["--rule", "adam"], 2, ["numpy is a backend, which has all rules"]),
@@ -63,6 +77,7 @@ SUBJECTS = [
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("subjects")
     (made / "right.py").write_text(ADAM.replace("{t}", "t"), encoding="utf-8")
+    (made / "half.py").write_text(HALF_DECAYED.replace("{t}", "t"), encoding="utf-8")
     (made / "late.py").write_text(ADAM.replace("{t}", "min(t, 256)"), encoding="utf-8")
     return made
 

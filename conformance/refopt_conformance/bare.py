@@ -35,6 +35,7 @@ class Bare:
     name: str
     claimed: str
     conventions: Mapping[str, Hyper]
+    deviates: str = ""  # what `verify` says of it, if no variant fits: the nearest is claimed
     where: str = "cpu"
 
     @property
@@ -89,7 +90,8 @@ def bare(target: str, rule: str | None, options: Mapping[str, Any]) -> Bare:
     # A choice of the dialect that could not be tried (its number cannot be set here) is not claimed.
     departures |= {n: a.choices[0] for n, a in verdict.axes.items() if chosen[n] not in a.considered}
     claimed = "/".join([found.name, base, *([",".join(f"{a}:{c}" for a, c in departures.items())] * bool(departures))])
-    return Bare(subject, target, claimed, {claimed: found.hyper(base, **departures)} | conventions)
+    deviates = str(verdict) if verdict.status == "deviates" else ""
+    return Bare(subject, target, claimed, {claimed: found.hyper(base, **departures)} | conventions, deviates)
 
 
 def bare_checks(subject: Bare, profile: str) -> Iterator[Check]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from refopt.selection import get_backend
@@ -23,6 +24,10 @@ def load(
         if device is not None:
             raise RefoptError(f"{name} is an optimizer, which runs on the CPU; leave --device out, or test a backend")
         return bare(name, rule, options or {})
+    path, _, attribute = name.rpartition(":")
+    if path.endswith(".py"):
+        module = f"{Path(path).stem}:{attribute}"
+        raise RefoptError(f"{name} is no optimizer; a backend is named as {module}, from the folder of its file")
     if rule is not None or options:
         raise RefoptError(f"{name} is a backend, which has all rules; --rule and -H are for optimizers")
     try:
@@ -40,5 +45,7 @@ def _is_optimizer(name: str) -> bool:
     try:
         found = load_target(name)
     except RefoptError:
+        if ".py:" in name:
+            raise
         return False  # the search for a backend says what is wrong
     return callable(found) and not any(hasattr(found, method) for method in METHODS[2:])

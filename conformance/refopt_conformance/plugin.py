@@ -6,7 +6,7 @@ Records travel as properties of the test reports, so that they survive pytest-xd
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -60,16 +60,27 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if isinstance(config.stash[_DRIVER], Bare):  # it has no arrays of its own
-        items[:] = [item for item in items if "check" in getattr(item, "fixturenames", ())]
+    is_bare = isinstance(config.stash[_DRIVER], Bare)  # it has no arrays of its own, but a verdict
+    items[:] = [item for item in items if _is_for(getattr(item, "fixturenames", ()), is_bare=is_bare)]
     if file := config.getoption("--refopt-expect"):
         expect(json.loads(file.read_text(encoding="utf-8")), items)
+
+
+def _is_for(fixtures: Sequence[str], *, is_bare: bool) -> bool:
+    return "check" in fixtures or ("bare" in fixtures) == is_bare
 
 
 @pytest.fixture(scope="session")
 def driver(pytestconfig: pytest.Config) -> Driver | Bare:
     """The backend, or the bare subject, under test."""
     return pytestconfig.stash[_DRIVER]
+
+
+@pytest.fixture(scope="session")
+def bare(driver: Driver | Bare) -> Bare:
+    """The bare subject under test."""
+    assert isinstance(driver, Bare)
+    return driver
 
 
 @pytest.fixture

@@ -12,9 +12,6 @@ from refopt_conformance.pages import badge, render, status_word
 from refopt_conformance.records import Run
 
 DTYPES = ("float64", "float32", "bfloat16", "float16", "pure_bfloat16", "pure_float16")
-GREEN, RED, GREY = "#1a7f37", "#cf222e", "#6e7781"
-=======
-DTYPES = ("float64", "float32", "bfloat16", "float16")
 
 
 def write_report(run: Run, folder: Path) -> Iterator[Path]:
