@@ -59,15 +59,15 @@ REGIMES: dict[str, Course] = {
     "vast": lambda u, t, dtype: u,
 }
 # How large the parameters of a regime are: those of `vast` have squares that are too large for float32.
-WEIGHTS = {"heavy": 300.0, "underflow": 0.0, "near_eps": 0.0, "faint": 1e-10, "vast": 2.0**61}
+WEIGHTS = {"heavy": 300.0, "underflow": 0.0, "near_eps": 0.0, "faint": 1e-22, "vast": 2.0**61}
 WEIGHTS_OF_FLOAT16 = WEIGHTS | {"vast": 300.0}
-DEEP: dict[str, tuple[int, ...]] = {
-    "5x1": (5, 1),
-    "2x3x2": (2, 3, 2),
-    "2x3x2x2": (2, 3, 2, 2),
-    "1x2x1x3x1x2": (1, 2, 1, 3, 1, 2),
+OF_REGIMES: dict[str, tuple[int, ...]] = {  # of four elements all: of the others, a vector
+    "late": (4, 1),
+    "now_and_then": (2, 1, 2),
+    "alternating": (2, 1, 2, 1),
+    "burst": (1, 2, 1, 2, 1, 1),
 }
-TREE = {**SHAPES, **ZEROS, **dict.fromkeys(REGIMES, (4,)), **DEEP}
+TREE = {**SHAPES, **ZEROS, **dict.fromkeys(REGIMES, (4,)), **OF_REGIMES}
 LARGE = {"100003": (100003,)}  # for norms, whose rounding errors grow with the number of elements
 BRIM: dict[str, tuple[int, ...]] = {"brim": (4,)}  # whose parameters are about to leave what their dtype holds
 ALMOST = 0.998
@@ -110,7 +110,7 @@ def gradients(case: str, leaves: Sequence[str], t: int, dtype: str, *, coarse: b
         elif leaf in BRIM:  # outwards, at the first steps
             value = np.copysign(ALMOST * float(ml_dtypes.finfo(dtype).max), -unit)
         elif leaf in ZERO_GRADIENTS or t in (PAUSE, PAUSES.get(leaf)):
-            value = value * 0.0  # the sign stays
+            value = value * (-0.0 if leaf in ZERO_PARAMETERS else 0.0)  # of a sign that leaves a zero its own
         arrays.append(_shaped(leaf, value, dtype))
     return arrays
 
@@ -122,7 +122,8 @@ def _lanes(leaves: Sequence[str]) -> np.ndarray:
 
 def _cut(leaves: Sequence[str], values: np.ndarray) -> list[np.ndarray]:
     """The values, leaf by leaf."""
-    return np.split(values, np.cumsum([prod(SHAPE_OF[leaf]) for leaf in leaves])[:-1])
+    ends = np.cumsum([prod(SHAPE_OF[leaf]) for leaf in leaves]).tolist()
+    return [values[a:b] for a, b in zip([0, *ends], ends, strict=False)]
 
 
 def _shaped(leaf: str, values: np.ndarray, dtype: str) -> np.ndarray:

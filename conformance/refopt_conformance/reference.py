@@ -109,9 +109,9 @@ class _Wide:
     def leaves(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
         if not self.joined:
             return arrays
-        ends = np.cumsum([math.prod(shape) for shape in self.shapes])
-        parts = np.split(arrays[0], ends[:-1])
-        return [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        ends = np.cumsum([math.prod(shape) for shape in self.shapes]).tolist()
+        starts = [0, *ends[:-1]]
+        return [arrays[0][a:b].reshape(s) for a, b, s in zip(starts, ends, self.shapes, strict=True)]
 
     def slots(self, slots: dict[str, Any], convert: Callable[[list[np.ndarray]], list[np.ndarray]]) -> dict[str, Any]:
         return {name: convert(slot) if isinstance(slot, list) else slot for name, slot in slots.items()}

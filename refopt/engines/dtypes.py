@@ -10,11 +10,13 @@ import numpy as np
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 PARAMETER_DTYPES = {np.dtype(d).name: np.dtype(d) for d in (np.float64, np.float32, np.float16, BFLOAT16)}
 HALF = frozenset({"float16", "bfloat16"})
+HALF_DTYPES = tuple(PARAMETER_DTYPES[name] for name in sorted(HALF))
+FLOAT32 = np.dtype(np.float32)
 
 
 def compute_dtype(dtype: np.dtype) -> np.dtype:
     """The dtype of a parameter's arithmetic: float32 for the half types, else the parameter's own."""
-    return np.dtype(np.float32) if dtype.name in HALF else dtype
+    return FLOAT32 if dtype in HALF_DTYPES else dtype
 
 
 def slot_dtype(axes: Mapping[str, str], dtype: np.dtype) -> np.dtype:
@@ -24,8 +26,10 @@ def slot_dtype(axes: Mapping[str, str], dtype: np.dtype) -> np.dtype:
 
 def rounded(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """The array in another dtype, itself where it has it; what is too large for that is infinite, without a word."""
+    if array.dtype == dtype:
+        return array
     with np.errstate(over="ignore"):
-        return array.astype(dtype, copy=False)
+        return array.astype(dtype)
 
 
 def refuse_dtype(dtype: str) -> str | None:
