@@ -16,6 +16,7 @@ from refopt.spec.hyper import Hyper
 from refopt_conformance.checks import Check, checks
 from refopt_conformance.driver import Driver
 from refopt_conformance.faults.compiled import COMPILED
+from refopt_conformance.faults.extent import EXTENT
 from refopt_conformance.faults.half import HALVES
 from refopt_conformance.faults.planting import Planted
 from refopt_conformance.faults.structural import STRUCTURAL, Structural
@@ -23,7 +24,7 @@ from refopt_conformance.judge import Deviation
 from refopt_conformance.laws import Inapplicable
 
 SCHEMA = "refopt-kill-matrix/1"
-ENGINES = (*STRUCTURAL, *HALVES, *COMPILED)
+ENGINES = (*STRUCTURAL, *EXTENT, *HALVES, *COMPILED)
 CONTROL = "no fault"  # the engine as it is: whatever catches it is wrong itself
 
 

@@ -52,7 +52,7 @@ def judged(
     whole: Place | None = None,
 ) -> Result:
     """The result of a case: `sharded` steps the model on its layout. `whole` places what is not, if not as it comes."""
-    name, worst, worst_at, said = f"{layout}/{case.name}/{case.dtype}", 0.0, "", ""
+    name, worst, worst_at, said = f"{layout}/{case.name}/{case.precision}", 0.0, "", ""
     steps, sizes = list(chain(case, leaves)), dict[str, np.ndarray]()
     for step, found, beside in zip(steps, sharded(steps), follow(driver, steps, whole or driver.adopt), strict=True):
         for quantity in _quantities(step, found, beside):
@@ -85,7 +85,7 @@ def _distance(
     found = np.concatenate([x.ravel() for x in quantity.found])
     wanted, size, allowed = quantity.unsharded, np.zeros(found.size), 0.0
     if takes_norms(case.conventions):
-        wanted, allowed = quantity.after, BUDGETS[quantity.kind, case.dtype, CHAIN].ulps
+        wanted, allowed = quantity.after, BUDGETS[quantity.kind, case.precision, CHAIN].ulps
         for arrays in (quantity.before, quantity.after):
             size = np.fmax(size, np.abs(_flat(arrays)))
         size = sizes[quantity.name] = np.fmax(size, sizes.get(quantity.name, 0.0))

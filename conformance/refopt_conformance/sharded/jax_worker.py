@@ -65,7 +65,7 @@ def checks(task: Task) -> Checks:
         number += bool(here)
         for layout, mesh in here.items() if task.mine(number) else ():
             update = own_shards(driver, mesh) if task.fault == "local-norm" else None
-            yield f"{layout}/{case.name}/{case.dtype}", partial(check, layout, case, driver, mesh, update)
+            yield f"{layout}/{case.name}/{case.precision}", partial(check, layout, case, driver, mesh, update)
     for layout, mesh in meshes.items():
         if task.mine(0):
             yield f"{layout}/uneven", partial(refused, f"{layout}/uneven", mesh)
@@ -91,12 +91,12 @@ def in_full(case: Case, together: bool, layout: str) -> bool:
 
     With norms, which alone exchange anything, choices run in float32 too, and between processes.
     """
-    norms, mine = takes_norms(case.conventions), case.dtype == dealt()[case.name]
+    norms, mine = takes_norms(case.conventions), case.precision == dealt()[case.name]
     if not WIDE and case.dtype == "float64":
         return False
     if case.name in canonical():
         return True
-    return WIDE and ((mine and (norms or not together)) or (norms and not together and case.dtype == "float32"))
+    return WIDE and ((mine and (norms or not together)) or (norms and not together and case.precision == "float32"))
 
 
 def exchange(layout: str, case: Case, mesh: Any, driver: Driver) -> Result:

@@ -13,7 +13,7 @@ from refopt.clocks import Clock, clocks
 from refopt.engines.numpy_engine import BACKEND as REFERENCE
 from refopt.rules import RULES
 from refopt.spec.hyper import Hyper
-from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case, canonical, conventions
+from refopt_conformance.cases import DTYPES, HALF_DTYPES, PRECISIONS, Case, canonical, conventions, in_precision
 from refopt_conformance.inputs import gradients, parameters
 from refopt_conformance.reference import State, Step, take
 
@@ -40,8 +40,9 @@ def cases(profile: str) -> Iterator[Case]:
     The numbers are the first probes: they stay, but for lr, and show every term.
     """
     for name, hyper in conventions().items():
-        for dtype in (_full if profile == "full" else _fast)(name, hyper):
-            yield Case(name, hyper, dtype, (SOURCE,), "probe")
+        for precision in (_full if profile == "full" else _fast)(name, hyper):
+            if found := in_precision(hyper, precision):
+                yield Case(name, *found, (SOURCE,), "probe")
 
 
 def _fast(name: str, hyper: Hyper) -> tuple[str, ...]:
@@ -54,7 +55,9 @@ def _fast(name: str, hyper: Hyper) -> tuple[str, ...]:
 
 def _full(name: str, hyper: Hyper) -> tuple[str, ...]:
     """As above. With norms only the dialects have a budget for chains of half precision: see `checks`."""
-    return (*DTYPES, *HALF_DTYPES) if name in canonical() or not takes_norms(hyper) else DTYPES
+    if name not in canonical():
+        return DTYPES if takes_norms(hyper) else (*DTYPES, *HALF_DTYPES)
+    return (*DTYPES, *HALF_DTYPES) if takes_norms(hyper) else PRECISIONS
 
 
 @cache
@@ -62,7 +65,7 @@ def dealt() -> dict[str, str]:
     """For each set of choices one dtype of the full profile, dealt round: for where each case is dear."""
     dtypes: dict[str, list[str]] = {}
     for case in cases("full"):
-        dtypes.setdefault(case.name, []).append(case.dtype)
+        dtypes.setdefault(case.name, []).append(case.precision)
     return {name: mine[number % len(mine)] for number, (name, mine) in enumerate(dtypes.items())}
 
 

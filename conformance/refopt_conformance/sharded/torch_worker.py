@@ -59,11 +59,11 @@ def checks(task: Task) -> Checks:
         yield f"dtensor/{case.name}/exchange", partial(exchange, case, mesh, driver)
     for case in cases(task.profile):
         check = partial(judged, "dtensor", case, LEAVES, driver, on_dtensors)
-        yield f"dtensor/{case.name}/{case.dtype}", check
+        yield f"dtensor/{case.name}/{case.precision}", check
     for case in cases(task.profile) if task.fault is None else ():
         if case.conventions.program.reads_gradient:  # else it is no optimizer
             check = partial(judged, "fsdp2", case, FSDP_LEAVES, driver, partial(on_fsdp, mesh=mesh, driver=driver))
-            yield f"fsdp2/{case.name}/{case.dtype}", check
+            yield f"fsdp2/{case.name}/{case.precision}", check
     dist.destroy_process_group()
 
 
