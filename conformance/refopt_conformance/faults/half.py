@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from refopt.engines.dtypes import HALF, compute_dtype
+from refopt.engines.dtypes import HALF, compute_dtype, rounded
 from refopt.engines.numpy_engine import NumpyEngine
 from refopt.rules._faults import reports
 from refopt.spec.backend import Slots
@@ -21,18 +21,18 @@ class ComputedNarrow(NumpyEngine):
         self, hyper: Hyper, t: int, params: Arrays, grads: Arrays | None, slots: Slots, *, in_place: bool
     ) -> Any:
         narrow = [w.dtype if w.dtype.itemsize == 2 else None for w in params]
-        rounded = {
-            name: [x.astype(d).astype(x.dtype) if d else x for x, d in zip(slot, narrow, strict=True)]
+        cut = {
+            name: [rounded(x, d).astype(x.dtype) if d else x for x, d in zip(slot, narrow, strict=True)]
             if isinstance(slot, list)
             else slot
             for name, slot in slots.items()
         }
         if any(d is not None for d in narrow):
             for name, row in rows(slots).items():
-                for old, fresh in zip(row, rounded[name], strict=True):
+                for old, fresh in zip(row, cut[name], strict=True):
                     if in_place:
                         np.copyto(old, fresh)
-        return super().update(hyper, t, params, grads, slots if in_place else rounded, in_place=in_place)
+        return super().update(hyper, t, params, grads, slots if in_place else cut, in_place=in_place)
 
 
 class KeptWide(NumpyEngine):
