@@ -13,7 +13,7 @@ from refopt.rules import RULES
 from refopt.spec.hyper import variants
 from refopt_conformance import PROFILES
 from refopt_conformance.budgets import BUDGETS, MODES, norm_growth
-from refopt_conformance.cases import NUMBERS, Case, canonical, conventions, covering
+from refopt_conformance.cases import DTYPES, NUMBERS, Case, canonical, conventions, covering
 from refopt_conformance.checks import checks
 from refopt_conformance.distance import distance, unit
 from refopt_conformance.inputs import SHAPES, TREE, ZEROS, gradients, parameters
@@ -98,7 +98,7 @@ def test_profiles_cover_what_they_should() -> None:
     fast, full = ({str(check) for check in checks(profile)} for profile in PROFILES)
     for name in canonical():
         for dtype in ("float64", "float32", "bfloat16", "float16"):
-            for numbers in NUMBERS:
+            for numbers in NUMBERS if dtype in DTYPES else NUMBERS[:4]:  # at its ends a half type may be too sensitive
                 for mode in ("one_step", "chain"):
                     assert f"{mode}/{name}/{dtype}/{numbers}" in fast & full
     for name in conventions():
@@ -112,7 +112,9 @@ def test_numbers_vary_as_they_should() -> None:
             case = Case(name, hyper, "float32", numbers=numbers)
             steps = [case.hyper(t).values for t in range(1, 31)]  # every number lies in its interval
             varying = {read for read in hyper.read if len({values[read] for values in steps}) > 1}
-            assert varying == set(hyper.read if numbers in ("mixed", "dyadic") else {"lr"} & {*hyper.read}), case
+            assert varying == set(hyper.read if numbers in ("mixed", "dyadic", "ends") else {"lr"} & {*hyper.read}), (
+                case
+            )
             if numbers == "dyadic":
                 assert all((values[read] * 2**10).is_integer() for values in steps for read in hyper.read), case
 

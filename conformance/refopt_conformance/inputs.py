@@ -59,7 +59,7 @@ REGIMES: dict[str, Course] = {
     "vast": lambda u, t, dtype: u,
 }
 # How large the parameters of a regime are: those of `vast` have squares that are too large for float32.
-WEIGHTS = {"heavy": 300.0, "underflow": 0.0, "near_eps": 0.0, "faint": 1e-22, "vast": 2.0**61}
+WEIGHTS = {"heavy": 300.0, "underflow": 0.0, "near_eps": 0.0, "faint": 1e-10, "vast": 2.0**61}
 WEIGHTS_OF_FLOAT16 = WEIGHTS | {"vast": 300.0}
 OF_REGIMES: dict[str, tuple[int, ...]] = {  # of four elements all: of the others, a vector
     "late": (4, 1),

@@ -74,6 +74,9 @@ class _Run:
             return self.w.astype(self.view.dtype)
         return np.full(self.w.shape, 0.0 if slot.init == "zeros" else slot.init, self.view.dtype)
 
+    def wide(self, array: np.ndarray) -> np.ndarray:
+        return array.astype(self.view.dtype, copy=False)
+
     def step(self, t: int) -> Step:
         program = self.hyper.program
         if not program.writes_parameter:
@@ -86,7 +89,9 @@ class _Run:
         shown = tuple(Given(term(start[name], UNICODE).text, *self.view.text(values[name])) for name in names)
         lines, values = self.run(program, t, values)
         self.w = values["w"].astype(self.given.dtype)
-        self.slots = {slot.name: values[slot.name] for slot in program.slots}
+        self.slots = {
+            s.name: self.wide(values[s.name]) if s.clock == "element" else values[s.name] for s in program.slots
+        }
         if program.evaluate:
             lines += self.run(program.evaluate, t, self.slots, after_step=True)[0]
         return Step(t, shown, tuple(lines))
@@ -100,7 +105,7 @@ class _Run:
         """The lines with their values, and all values after them."""
         values = {**{name: Scalar(self.hyper.values[name]) for name in program.hypers}, **given, "t": Scalar(t)}
         traced = []
-        for named in self.named(_with_rounding(program, self.given.dtype.name), t, after_step):
+        for named in self.named(_with_rounding(program, self.given.dtype.name, self.hyper.axes), t, after_step):
             value = compute(named.line.value, values)
             traced.append(self.trace(named, values, value))
             values[named.line.target] = value
@@ -123,9 +128,13 @@ class _Run:
         )
 
 
-def _with_rounding(program: Program, dtype: str) -> Program:
-    """The program with the rounding of its result to a half type as a line of its own."""
-    result = program.outputs[0]
-    if dtype not in HALF or result not in ("w", "a"):
+def _with_rounding(program: Program, dtype: str, axes: Mapping[str, str]) -> Program:
+    """The program with the roundings to a half type that end it as lines of their own: its result, maybe its state."""
+    if dtype not in HALF:
         return program
-    return replace(program, lines=(*program.lines, Line(result, expression(f"{dtype}({result})"), f"dtype={dtype}")))
+    rounded = {name: f"dtype={dtype}" for name in program.outputs if name in ("w", "a")}
+    if axes.get("state_dtype") == "parameter":
+        arrays = {slot.name for slot in program.slots if slot.clock == "element"}
+        rounded |= {name: "state_dtype=parameter" for name in program.outputs if name in arrays}
+    lines = (Line(name, expression(f"{dtype}({name})"), origin) for name, origin in rounded.items())
+    return replace(program, lines=(*program.lines, *lines))
