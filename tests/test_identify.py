@@ -27,7 +27,6 @@ NAMES = [f"{rule}-{'-'.join(f'{k}={v}' for k, v in axes.items())}" for rule, axe
 SAME_FUNCTION = {
     # Without scaling of the gradient, 0*mu + g is g.
     ("momentum", "first_step"): {"gradient_scale": ("one",)},
-    ("lars", "first_step"): {},
     # The first decay is 0, so the average forgets what it started from.
     ("ema", "init"): {"decay_schedule": ("mean", "power")},
     # Without corrections nothing counts the steps, and the raw moment is the corrected one.

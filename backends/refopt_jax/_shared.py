@@ -23,7 +23,7 @@ C = TypeVar("C", bound=tuple[Any, ...])
 
 STATE = {"state_dtype": ("float32", "parameter")}
 DECAY = ("none", "l2", "decoupled", "decoupled_after", "decoupled_no_lr", "decoupled_no_lr_after")
-VELOCITY = {"first_step": ("zeros", "copy_gradient"), "nesterov": ("no", "yes", "scaled")}
+NESTEROV = {"nesterov": ("no", "yes", "scaled")}
 
 
 def scalar_dtype() -> Any:
@@ -95,7 +95,7 @@ def ride(axes: Axes, c: Any, g: jax.Array, scaled: jax.Array, u: jax.Array) -> t
     or Nesterov's look ahead along it, times lr where the gradient has not brought that in already.
     """
     moved = carried(c.mu, c.mu_rest, u, scaled)
-    u = moved if axes["first_step"] == "zeros" else jnp.where(c.t == 1, g, moved)
+    u = jnp.where(c.t == 1, g, moved) if axes.get("first_step") == "copy_gradient" else moved
     ahead = carried(c.mu, c.mu_rest, u, c.one_minus_mu * g if axes["nesterov"] == "scaled" else g)
     step = u if axes["nesterov"] == "no" else ahead
     return (step if axes["lr_at"] == "inside" else c.lr * step), u

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from refopt_jax._shared import STATE, VELOCITY, Axes, Scalar, Slots, norm, ride, rounded, two_parts
+from refopt_jax._shared import NESTEROV, STATE, Axes, Scalar, Slots, norm, ride, rounded, two_parts
 
 CHOICES = {
     "denominator": ("split", "joint"),
@@ -22,7 +22,7 @@ CHOICES = {
     "when": ("always", "decay", "matrices"),
     "trust_of": ("gradient", "velocity"),
     "lr_at": ("inside", "outside"),
-    **VELOCITY,
+    **NESTEROV,
     **STATE,
 }
 

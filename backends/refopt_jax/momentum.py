@@ -9,8 +9,8 @@ import jax
 
 from refopt_jax._shared import (
     DECAY,
+    NESTEROV,
     STATE,
-    VELOCITY,
     Axes,
     Scalar,
     Slots,
@@ -26,7 +26,8 @@ CHOICES = {
     "decay": DECAY,
     "gradient_scale": ("one", "dampening", "ema"),
     "lr_at": ("outside", "inside"),
-    **VELOCITY,
+    "first_step": ("zeros", "copy_gradient"),
+    **NESTEROV,
     **STATE,
 }
 

@@ -44,7 +44,7 @@ class Port(NamedTuple):
 
 STATE = {"state_dtype": ("float32", "parameter")}
 DECAY = ("none", "l2", "decoupled", "decoupled_after", "decoupled_no_lr", "decoupled_no_lr_after")
-VELOCITY = {"first_step": ("zeros", "copy_gradient"), "nesterov": ("no", "yes", "scaled")}
+NESTEROV = {"nesterov": ("no", "yes", "scaled")}
 
 
 def decayed_gradient(axes: Axes, g: list[Tensor], w: list[Tensor], wd: float) -> list[Tensor]:
@@ -84,7 +84,7 @@ def ride_(axes: Axes, u: list[Tensor], g: list[Tensor], *, t: int, mu: float, sc
 
     u itself, or Nesterov's look ahead g + mu*u.
     """
-    if t == 1 and axes["first_step"] == "copy_gradient":
+    if t == 1 and axes.get("first_step") == "copy_gradient":
         torch._foreach_copy_(u, g)
     else:  # one call, which rounds once, where mul_ and add_ round twice
         torch._foreach_copy_(u, torch._foreach_add(times(g, scale), u, alpha=in_turns(mu, t, u[0].dtype)))

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refopt_torch._shared import STATE, VELOCITY, Axes, Port, element_slots, ride_, split_rate, times
+from refopt_torch._shared import NESTEROV, STATE, Axes, Port, element_slots, ride_, split_rate, times
 
 
 def lars_(
@@ -89,7 +89,7 @@ LARS = Port(
         "when": ("always", "decay", "matrices"),
         "trust_of": ("gradient", "velocity"),
         "lr_at": ("inside", "outside"),
-        **VELOCITY,
+        **NESTEROV,
         **STATE,
     },
     slots=element_slots("u"),

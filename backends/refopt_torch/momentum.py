@@ -9,8 +9,8 @@ from torch import Tensor
 
 from refopt_torch._shared import (
     DECAY,
+    NESTEROV,
     STATE,
-    VELOCITY,
     Axes,
     Port,
     decay_after_,
@@ -49,7 +49,8 @@ MOMENTUM = Port(
         "decay": DECAY,
         "gradient_scale": ("one", "dampening", "ema"),
         "lr_at": ("outside", "inside"),
-        **VELOCITY,
+        "first_step": ("zeros", "copy_gradient"),
+        **NESTEROV,
         **STATE,
     },
     slots=element_slots("u"),

@@ -105,7 +105,7 @@ def decay(decoupled: bool = True) -> tuple[Fault, ...]:
 
 
 def velocity() -> tuple[Fault, ...]:
-    """Faults of rules with a velocity u, its momentum mu and the axes lr_at, first_step and nesterov."""
+    """Faults of rules with a velocity u, its momentum mu, the axes lr_at and nesterov, and perhaps first_step."""
     return (
         Fault("nesterov-by-mistake", "the step looks ahead though heavy ball was asked for",
               axes={"nesterov": "yes"}, only_with={"nesterov": ("no",)}),

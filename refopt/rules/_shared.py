@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from refopt.spec.declare import Axis, Choice, HyperParameter
-from refopt.spec.edits import Edit, after, before, line, within
+from refopt.spec.edits import Edit, after, before, within
 
 WD = HyperParameter("wd", "λ", 0.0, "[0, inf)", "weight decay", ("weight_decay",), (0.0, 0.125, 0.0625))
 
@@ -41,15 +41,6 @@ def decay_axis(l2: Edit, without: Collection[str] = ()) -> Axis:
                (after("w", "w = w - wd * w"),)),
     )  # fmt: skip
     return Axis("decay", "how weight decay enters", tuple(c for c in table if c.name not in without))
-
-
-def first_step_axis(entering: str) -> Axis:
-    """What the velocity is after the first step. `entering` names what the velocity accumulates."""
-    return Axis("first_step", "what the velocity is after the first step", (
-        Choice("zeros", "the velocity starts at zero and is updated as at every step", "Keras, optax, objax"),
-        Choice("copy_gradient", "the first gradient is copied, unscaled", "torch.optim.SGD",
-               (line(f"u = {entering} if t == 1 else ..."),)),
-    ))  # fmt: skip
 
 
 def nesterov_axis(entering: str) -> Axis:

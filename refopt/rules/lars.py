@@ -1,7 +1,7 @@
 """LARS: layer-wise adaptive rate scaling. The learning rate of each tensor follows |w| / |g|."""
 
 from refopt.rules._faults import GRADIENT, RATE, decay, reports, velocity
-from refopt.rules._shared import STATE_DTYPE, WD, first_step_axis, lr_of, mu_of, nesterov_axis
+from refopt.rules._shared import STATE_DTYPE, WD, lr_of, mu_of, nesterov_axis
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import after, before, drop, line, within
 from refopt.spec.faults import Fault
@@ -81,7 +81,6 @@ LARS = Rule(
                    "apex.LARC over torch SGD",
                    (within("h", lr="1"), within("w", u="lr * u"))),
         )),
-        first_step_axis("h"),
         nesterov_axis("h"),
         STATE_DTYPE,
     ),
@@ -96,7 +95,8 @@ LARS = Rule(
                   "equation (6) and Algorithm 1", "https://arxiv.org/abs/1708.03888"),
     ),
     faults=(
-        *GRADIENT, *RATE, *(f for f in decay(decoupled=False) if "decay" not in f.only_with), *velocity(),
+        *GRADIENT, *RATE, *(f for f in decay(decoupled=False) if "decay" not in f.only_with),
+        *(f for f in velocity() if "first_step" not in f.axes),
         Fault("norms-of-a-shard", "each process takes the norms of its own half: the trust follows how a model is cut",
               reports("radixark/miles_diffusion/pull/35", "facebookresearch/fairscale/issues/696"),
               (line("w_norm = norm(first_half(w))"),

@@ -1,7 +1,7 @@
 """Gradient descent with momentum: heavy ball and Nesterov's accelerated gradient."""
 
 from refopt.rules._faults import GRADIENT, RATE, decay, reports, velocity
-from refopt.rules._shared import STATE_DTYPE, WD, decay_axis, first_step_axis, lr_of, mu_of, nesterov_axis
+from refopt.rules._shared import STATE_DTYPE, WD, decay_axis, lr_of, mu_of, nesterov_axis
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import before, line
 from refopt.spec.faults import Fault
@@ -40,7 +40,11 @@ MOMENTUM = Rule(
                    "Sutskever et al. 2013, equation (1); Keras",
                    (before("u", "g = lr * g"), line("w = w - u"))),
         )),
-        first_step_axis("g"),
+        Axis("first_step", "what the velocity is after the first step", (
+            Choice("zeros", "the velocity starts at zero and is updated as at every step", "Keras, optax, objax"),
+            Choice("copy_gradient", "the first gradient is copied, unscaled", "torch.optim.SGD",
+                   (line("u = g if t == 1 else ..."),)),
+        )),
         nesterov_axis("g"),
         STATE_DTYPE,
     ),
