@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 
+from refopt.clocks import Clock, clocks
 from refopt.rules import RULES
 from refopt.spec.declare import Rule
 from refopt.spec.hyper import Hyper, conflict, variants
-from refopt_conformance.inputs import TREE
+from refopt_conformance.inputs import OF_ELEMENTS, OF_TENSORS, TREE
 
 DTYPES = ("float32", "float64")
 HALF_DTYPES = ("float16", "bfloat16")
@@ -148,6 +149,13 @@ def covering(rule: Rule) -> tuple[dict[str, str], ...]:
         chosen.append(axes)
         left &= ~mask
     return tuple(chosen)
+
+
+def tree(name: str) -> tuple[str, ...]:
+    """The tensors that a set of choices steps."""
+    if ":" not in name:
+        return tuple(TREE)
+    return OF_TENSORS if Clock.TENSOR in clocks(conventions()[name].program) else OF_ELEMENTS
 
 
 def canonical() -> dict[str, Hyper]:

@@ -13,9 +13,19 @@ from itertools import cycle
 from refopt.clocks import Clock, clocks
 from refopt.spec.hyper import Hyper
 from refopt_conformance.budgets import CHAIN, LARGE_TENSOR, LONG_CHAIN, ONE_STEP
-from refopt_conformance.cases import DTYPES, NUMBERS, PRECISIONS, PURE, Case, canonical, conventions, in_precision
+from refopt_conformance.cases import (
+    DTYPES,
+    NUMBERS,
+    PRECISIONS,
+    PURE,
+    Case,
+    canonical,
+    conventions,
+    in_precision,
+    tree,
+)
 from refopt_conformance.driver import Driver
-from refopt_conformance.inputs import BRIM, LARGE, SHAPES, TREE
+from refopt_conformance.inputs import BRIM, LARGE, SHAPES
 from refopt_conformance.judge import Judge
 from refopt_conformance.laws import LAWS, OF_THE_LOOP, Law
 from refopt_conformance.modes import follow, led, short, single
@@ -73,8 +83,8 @@ def _numbers(profile: str) -> Iterator[Check]:
     deal = cycle((dtype, numbers) for numbers in ("mixed", "dyadic", "usual") for dtype in (*DTYPES, "bfloat16"))
     for name, hyper in conventions().items():
         if not full and name not in canonical():
-            yield Check(ONE_STEP, Case(name, hyper, "float32"))
-            yield Check(ONE_STEP, Case(name, hyper, "float32", numbers="ends"))
+            yield Check(ONE_STEP, Case(name, hyper, "float32", tree(name)))
+            yield Check(ONE_STEP, Case(name, hyper, "float32", tree(name), "ends"))
             dtype, numbers = next(deal)
             yield from _both(name, hyper, dtype, numbers=numbers)
     for name, hyper in canonical().items():
@@ -97,12 +107,12 @@ def _kinds(precision: str, full: bool) -> tuple[str, ...]:
 
 
 def _both(
-    name: str, hyper: Hyper, precision: str, leaves: tuple[str, ...] = tuple(TREE), numbers: str = "mixed"
+    name: str, hyper: Hyper, precision: str, leaves: tuple[str, ...] = (), numbers: str = "mixed"
 ) -> Iterator[Check]:
     """A single step and a chain; no chain where parameters of few digits may make a step arbitrarily sensitive."""
     found = in_precision(hyper, precision)
     if found is not None:
-        case = Case(name, *found, leaves, numbers)
+        case = Case(name, *found, leaves or tree(name), numbers)
         yield Check(ONE_STEP, case)
         if case.dtype in DTYPES or case.pure or name in canonical():
             yield Check(CHAIN, case)

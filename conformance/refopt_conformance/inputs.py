@@ -68,10 +68,15 @@ OF_REGIMES: dict[str, tuple[int, ...]] = {  # of four elements all: of the other
     "burst": (1, 2, 1, 2, 1, 1),
 }
 TREE = {**SHAPES, **ZEROS, **dict.fromkeys(REGIMES, (4,)), **OF_REGIMES}
+JOINED: dict[str, tuple[int, ...]] = {"regimes": (4 * len(REGIMES),)}  # all of them in one tensor
+# The trees of sets of choices that no dialect has: a tensor costs a kernel where steps are compiled, an element costs
+# nothing. Where tensors are measured as a whole, a regime needs one of its own.
+OF_ELEMENTS = ("seven", "33x17", "zero_params", "zero_both", "regimes")
+OF_TENSORS = ("scalar", "seven", "33x17", *ZEROS, "near_eps", "now_and_then", "nan_lane")
 LARGE = {"100003": (100003,)}  # for norms, whose rounding errors grow with the number of elements
 BRIM: dict[str, tuple[int, ...]] = {"brim": (4,)}  # whose parameters are about to leave what their dtype holds
 ALMOST = 0.998
-SHAPE_OF = {**TREE, **LARGE, **BRIM}
+SHAPE_OF = {**TREE, **JOINED, **LARGE, **BRIM}
 
 ZERO_PARAMETERS = frozenset({"zero_params", "zero_both"})
 ZERO_GRADIENTS = frozenset({"zero_grads", "zero_both"})
@@ -87,7 +92,9 @@ def parameters(case: str, leaves: Sequence[str], dtype: str, *, coarse: bool = F
     arrays = []
     for leaf, part in zip(leaves, _cut(leaves, values), strict=True):
         weights = WEIGHTS_OF_FLOAT16 if dtype == "float16" else WEIGHTS
-        sized = part * weights.get(leaf, 1.0) * (leaf not in ZERO_PARAMETERS)
+        sized = part * (leaf not in ZERO_PARAMETERS)
+        for regime, lanes in regimes_of(leaf):
+            sized[lanes] *= weights.get(regime, 1.0)
         if leaf in BRIM:
             sized = np.copysign(ALMOST * float(ml_dtypes.finfo(dtype).max), part)
         arrays.append(_shaped(leaf, _rounded(sized) if coarse else sized, dtype))
@@ -105,14 +112,21 @@ def gradients(case: str, leaves: Sequence[str], t: int, dtype: str, *, coarse: b
     values = raw * np.select([lane % 7 == 3, lane % 7 == 5], [2.0**-40 if coarse else 1e-12, 20.0], 2.0)
     arrays = []
     for leaf, unit, value in zip(leaves, _cut(leaves, raw), _cut(leaves, values), strict=True):
-        if leaf in REGIMES:
-            value = REGIMES[leaf](unit, t, dtype)
-        elif leaf in BRIM:  # outwards, at the first steps
+        for regime, lanes in regimes_of(leaf):
+            value[lanes] = REGIMES[regime](unit[lanes], t, dtype)
+        if leaf in BRIM:  # outwards, at the first steps
             value = np.copysign(ALMOST * float(ml_dtypes.finfo(dtype).max), -unit)
-        elif leaf in ZERO_GRADIENTS or t in (PAUSE, PAUSES.get(leaf)):
+        elif leaf in ZERO_GRADIENTS or (t in (PAUSE, PAUSES.get(leaf)) and not regimes_of(leaf)):
             value = value * (-0.0 if leaf in ZERO_PARAMETERS else 0.0)  # of a sign that leaves a zero its own
         arrays.append(_shaped(leaf, value, dtype))
     return arrays
+
+
+def regimes_of(leaf: str) -> list[tuple[str, slice]]:
+    """The regimes of a leaf, and which of its elements each has."""
+    if leaf in JOINED:
+        return [(regime, slice(4 * i, 4 * i + 4)) for i, regime in enumerate(REGIMES)]
+    return [(leaf, slice(None))] if leaf in REGIMES else []
 
 
 def _lanes(leaves: Sequence[str]) -> np.ndarray:

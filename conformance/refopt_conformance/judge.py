@@ -15,7 +15,7 @@ from refopt.engines.dtypes import PARAMETER_DTYPES, compute_dtype, slot_dtype
 from refopt_conformance.budgets import BUDGETS, CHAIN, EXACT_DIGITS, LONG_CHAIN, Key, norm_growth
 from refopt_conformance.cases import HALF_DTYPES, Case
 from refopt_conformance.distance import distance
-from refopt_conformance.inputs import SHAPE_OF
+from refopt_conformance.inputs import SHAPE_OF, regimes_of
 from refopt_conformance.reference import State, Step, average, narrow
 
 EXACT_STEPS = 3  # each step adds digits; later ones would have too many
@@ -221,7 +221,11 @@ class Judge:
 
     def _in_underflow(self) -> np.ndarray:
         """Which elements of the flat tree have gradients among the subnormal numbers."""
-        return np.concatenate([np.full(math.prod(SHAPE_OF[leaf]), leaf == "underflow") for leaf in self.case.leaves])
+        masks = [np.zeros(math.prod(SHAPE_OF[leaf]), bool) for leaf in self.case.leaves]
+        for leaf, mask in zip(self.case.leaves, masks, strict=True):
+            for regime, lanes in regimes_of(leaf):
+                mask[lanes] = regime == "underflow"
+        return np.concatenate(masks)
 
 
 def _first_other(found: list[Kind], expected: list[Kind]) -> str:
