@@ -7,6 +7,7 @@ axis `state_dtype` says that these have the parameter's dtype; else slots are fl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -101,7 +102,7 @@ def step(
     """One step of every parameter: the new parameters, not yet rounded to their dtypes, and the new slots."""
     if problem := refused(rule, axes):
         raise Unsupported(problem)
-    update = PORTS[rule].update
+    key = tuple(axes.items())
     coefficients = rounded(coefficients, scalar_dtype())
     for what, arrays in {"gradients": grads, **slots}.items():
         if arrays is not None and len(arrays) != len(params):
@@ -111,11 +112,26 @@ def step(
     for i, w in enumerate(params):
         g = None if grads is None else _widened(rule, grads[i], w, "a gradient")
         old = {name: _widened(rule, arrays[i], w, f"slot {name}") for name, arrays in slots.items()}
-        wide, new = update(axes, coefficients, w.astype(computing_dtype(w)), g, old)
+        wide, new = _one(rule, key, coefficients, w, g, old)
         new_params.append(wide)
         for name, arrays in new_slots.items():
-            arrays.append(new[name].astype(keeping_dtype(axes, w)))
+            arrays.append(new[name])
     return new_params, new_slots
+
+
+@partial(jax.jit, static_argnames=("rule", "axes"))
+def _one(
+    rule: str,
+    axes: tuple[tuple[str, str], ...],
+    coefficients: tuple[Any, ...],
+    w: jax.Array,
+    g: jax.Array | None,
+    slots: Mapping[str, jax.Array],
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """One step of one parameter: within a step it is traced once for all parameters of a shape and dtype."""
+    choices = dict(axes)
+    wide, new = PORTS[rule].update(choices, coefficients, w.astype(computing_dtype(w)), g, dict(slots))
+    return wide, {name: x.astype(keeping_dtype(choices, w)) for name, x in new.items()}
 
 
 def _widened(rule: str, x: jax.Array, w: jax.Array, what: str) -> jax.Array:
