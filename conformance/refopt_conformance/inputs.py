@@ -71,8 +71,8 @@ TREE = {**SHAPES, **ZEROS, **dict.fromkeys(REGIMES, (4,)), **OF_REGIMES}
 JOINED: dict[str, tuple[int, ...]] = {"regimes": (4 * len(REGIMES),)}  # all of them in one tensor
 # The trees of sets of choices that no dialect has: a tensor costs a kernel where steps are compiled, an element costs
 # nothing. Where tensors are measured as a whole, a regime needs one of its own.
-OF_ELEMENTS = ("seven", "33x17", "zero_params", "zero_both", "regimes")
-OF_TENSORS = ("scalar", "seven", "33x17", *ZEROS, "near_eps", "now_and_then", "nan_lane")
+OF_ELEMENTS = ("scalar", "empty", "seven", "33x17", "zero_params", "zero_both", "regimes")
+OF_TENSORS = ("scalar", "empty", "seven", "33x17", *ZEROS, "near_eps", "now_and_then", "nan_lane")
 LARGE = {"100003": (100003,)}  # for norms, whose rounding errors grow with the number of elements
 BRIM: dict[str, tuple[int, ...]] = {"brim": (4,)}  # whose parameters are about to leave what their dtype holds
 ALMOST = 0.998

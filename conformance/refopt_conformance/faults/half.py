@@ -11,7 +11,7 @@ from refopt.engines.numpy_engine import NumpyEngine
 from refopt.rules._faults import reports
 from refopt.spec.backend import Slots
 from refopt.spec.hyper import Hyper
-from refopt_conformance.faults.structural import Arrays, Structural, has_state, rows
+from refopt_conformance.faults.structural import Arrays, Structural, has_state, placed, rows
 
 
 class ComputedNarrow(NumpyEngine):
@@ -69,14 +69,7 @@ class Cut(NumpyEngine):
             name: [_cut(x, old) for x, old in zip(slot, slots[name], strict=True)] if isinstance(slot, list) else slot
             for name, slot in after.items()
         }
-        if not in_place:
-            return cut, out
-        for old, fresh in zip(params, cut, strict=True):
-            np.copyto(old, fresh)
-        for name, row in rows(slots).items():
-            for old, fresh in zip(row, out[name], strict=True):
-                np.copyto(old, fresh)
-        return list(params), {**slots, **{name: slot for name, slot in out.items() if not isinstance(slot, list)}}
+        return placed(params, cut, slots, out, in_place=in_place)
 
 
 def _cut(wide: np.ndarray, like: np.ndarray) -> np.ndarray:

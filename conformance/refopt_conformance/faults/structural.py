@@ -24,6 +24,18 @@ def rows(slots: Slots) -> dict[str, list[np.ndarray]]:
     return {name: slot for name, slot in slots.items() if isinstance(slot, list)}
 
 
+def placed(params: Arrays, new: list[np.ndarray], slots: Slots, after: Slots, *, in_place: bool) -> Any:
+    """What `update` returns when a step was computed elsewhere: in place it is written into the arrays."""
+    if not in_place:
+        return new, after
+    for old, fresh in zip(params, new, strict=True):
+        np.copyto(old, fresh)
+    for name, row in rows(slots).items():
+        for old, fresh in zip(row, after[name], strict=True):
+            np.copyto(old, fresh)
+    return list(params), {**after, **rows(slots)}
+
+
 class SharedState(NumpyEngine):
     def init(self, hyper: Hyper, params: Arrays) -> Slots:
         slots = super().init(hyper, params)
@@ -70,20 +82,10 @@ class StateNotRestored(NumpyEngine):
             [x.shape for x in mine] == [x.shape for x in slots[name]] for name, mine in rows(self.own or {}).items()
         )
         start = self.own if fits and self.own is not None else slots
-        new, self.own = super().update(hyper, t, params, grads, start, in_place=False)
-        return self._placed(params, new, slots, in_place)
-
-    def _placed(self, params: Arrays, new: list[np.ndarray], slots: Slots, in_place: bool) -> Any:
-        assert self.own is not None
-        given = {n: [x.copy() for x in s] if isinstance(s, list) else s for n, s in self.own.items()}
-        if not in_place:
-            return new, given
-        for old, fresh in zip(params, new, strict=True):
-            np.copyto(old, fresh)
-        for name, row in rows(slots).items():
-            for old, fresh in zip(row, given[name], strict=True):
-                np.copyto(old, fresh)
-        return list(params), {**given, **rows(slots)}
+        new, own = super().update(hyper, t, params, grads, start, in_place=False)
+        self.own = own
+        given = {n: [x.copy() for x in s] if isinstance(s, list) else s for n, s in own.items()}
+        return placed(params, new, slots, given, in_place=in_place)
 
 
 class TailSkipped(NumpyEngine):
@@ -150,14 +152,7 @@ class OneTensor(NumpyEngine):
         long = {name: joined(slot) if isinstance(slot, list) else slot for name, slot in slots.items()}
         new, after = super().update(hyper, t, joined(params), grads and joined(grads), long, in_place=False)
         out = {name: cut(slot) if isinstance(slot, list) else slot for name, slot in after.items()}
-        if not in_place:
-            return cut(new), out
-        for old, fresh in zip(params, cut(new), strict=True):
-            np.copyto(old, fresh)
-        for name, row in rows(slots).items():
-            for old, fresh in zip(row, out[name], strict=True):
-                np.copyto(old, fresh)
-        return list(params), {**slots, **{n: v for n, v in out.items() if not isinstance(v, list)}}
+        return placed(params, cut(new), slots, out, in_place=in_place)
 
 
 class GradientKept(NumpyEngine):
