@@ -13,7 +13,7 @@ import numpy as np
 from refopt.clocks import Clock, clocks
 from refopt.engines.dtypes import PARAMETER_DTYPES, compute_dtype, slot_dtype
 from refopt_conformance.budgets import BUDGETS, CHAIN, EXACT_DIGITS, LONG_CHAIN, Key, norm_growth
-from refopt_conformance.cases import HALF_DTYPES, Case
+from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case
 from refopt_conformance.distance import distance
 from refopt_conformance.inputs import SHAPE_OF, regimes_of
 from refopt_conformance.reference import State, Step, average, narrow
@@ -125,10 +125,11 @@ class Judge:
         return self.mode in (CHAIN, LONG_CHAIN) and not self.case.pure
 
     def _size(self, name: str, before: list[np.ndarray], after: list[np.ndarray]) -> np.ndarray:
-        """The largest size of each element since the comparison began: with the chain, or with the step."""
+        """The largest size of each element so far. Half types are met by rounding once: of a single step, its own."""
         size = np.fmax(np.abs(_flat(before)), np.abs(_flat(after)))
-        if self._carries and name in self.sizes:
-            size = np.fmax(size, self.sizes[name])
+        if name in self.sizes and (self._carries or self.case.dtype in DTYPES):
+            earlier = self.sizes[name]
+            size = np.fmax(size, np.where(np.isfinite(earlier), earlier, 0.0))  # a first step may be infinite
         self.sizes[name] = size
         return size
 
