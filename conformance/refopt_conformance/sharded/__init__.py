@@ -70,7 +70,7 @@ def run(
     deadline: float | None = None,
     watch: Watch | None = None,
 ) -> list[Result]:
-    """Every case of a profile on every layout of a backend, `torch` or `jax`; or those in whose name `only` is.
+    """Every case of a profile on every layout of a backend, `torch` or `jax`; or those whose name matches `only`.
 
     Nothing waits forever: a process that is late is killed with those beside it, which is a failed result.
     """
