@@ -46,9 +46,15 @@ SUBJECTS = [
         0,
         ["SGD is momentum/torch/nesterov:yes"],
     ),
-    ("optax", "optax:adam", [], 0, ["optax:adam takes no wd, which this dialect of adam reads"]),
-    ("optax", "optax:lars", [], 0, ["optax:lars is lars/optax, not lars/objax"]),
-    ("keras", "keras.optimizers:Adam", [], 1, ["deviates"]),
+    (
+        "optax",
+        "optax:adam",
+        ["-k", "float32 and not long"],
+        0,
+        ["optax:adam takes no wd, which this dialect of adam reads"],
+    ),
+    ("optax", "optax:lars", ["-k", "float32 and not long"], 0, ["optax:lars is lars/optax, not lars/objax"]),
+    ("keras", "keras.optimizers:Adam", ["-k", "float64 and usual"], 1, ["deviates"]),
     (
         "keras",
         "keras.optimizers:Adam",
