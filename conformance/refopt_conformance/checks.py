@@ -25,7 +25,7 @@ from refopt_conformance.cases import (
     tree,
 )
 from refopt_conformance.driver import Driver
-from refopt_conformance.inputs import BRIM, LARGE, SHAPES
+from refopt_conformance.inputs import BRIM, JOINED, LARGE, SHAPES
 from refopt_conformance.judge import Judge
 from refopt_conformance.laws import LAWS, OF_THE_LOOP, Law
 from refopt_conformance.modes import follow, led, short, single
@@ -119,14 +119,15 @@ def _both(
 
 
 def _laws(profile: str) -> Iterator[Check]:
-    """In float32, and where state is rounded; `full` has float64, and the choices that are no dialect's."""
+    """In float32, and where state is rounded; `full` has float64, and in float32 the choices that are no dialect's."""
     full = profile == "full"
     for law in LAWS:
         for name, hyper in (conventions() if full else canonical()).items():
             first = name == f"{hyper.rule.name}/{hyper.rule.dialects[0].name}"
-            for dtype in DTYPES if full else ("float32",):
+            leaves = tuple(leaf for leaf in tree(name) if leaf not in JOINED)  # laws tell regimes apart
+            for dtype in DTYPES if full and name in canonical() else ("float32",):
                 if first or law not in OF_THE_LOOP:
-                    yield Check(law, Case(name, hyper, dtype))
+                    yield Check(law, Case(name, hyper, dtype, leaves))
             pure = in_precision(hyper, "pure_bfloat16")
             if pure and law not in OF_THE_LOOP and (first or (full and name in canonical())):
                 yield Check(law, Case(name, *pure))
