@@ -116,6 +116,7 @@ REFUSED: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("verify", "mine.py:number"), ("int", "give an optimizer class")),
     (("verify", "mine.py:heavy_ball", "--rule", "adamm"), ("'adamm'", "Did you mean 'adam'?")),
     (("verify", "mine.py:heavy_ball", "-H", "rule=adam"), ("'rule=adam'", "give rule by itself")),
+    (("identify", "none.npz"), ("there is no file none.npz", "ending in .npz or .json")),
     (("verify", "mine.py:heavy_ball", "-H", "colour=1"), ("'colour'", "momentum")),
 ]  # fmt: skip
 
