@@ -15,7 +15,7 @@ from refopt_conformance.cases import Case
 from refopt_conformance.driver import Driver
 from refopt_conformance.judge import Judge
 from refopt_conformance.laws.common import Inapplicable, demand, fewer, first_step, two_steps
-from refopt_conformance.reference import State
+from refopt_conformance.reference import REFERENCE, State, take
 from refopt_conformance.stepping import element
 
 # Steps between which only numbers change; what is decided once per step (the first is another, say) is seen in both.
@@ -86,6 +86,9 @@ def memory_may_be_donated(case: Case, driver: Driver) -> None:
     compiled = _member(driver, "compiled", "offers no program around update to donate to")
     few = fewer(case)
     step = first_step(few)
+    if step.grads is None:  # what is watched is what `init` is given
+        watched = step.before.params
+        step = take(few, 1, State(watched, REFERENCE.init(step.hyper, watched)), watched)
     numbers: dict[str, float] = {}
 
     def body(params: list[Any], arrays: dict[str, Any], grads: list[Any] | None) -> tuple[list[Any], dict[str, Any]]:

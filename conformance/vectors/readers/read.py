@@ -161,7 +161,7 @@ def shrunk(axes, h, w):
 def ride(axes, t, mu, s, g, scale):
     """The velocity moves on; the step is along it, or along Nesterov's look ahead."""
     new = [mu * u + scale * a for u, a in zip(s["u"], g, strict=True)]
-    s["u"] = list(g) if t == 1 and axes["first_step"] == "copy_gradient" else new
+    s["u"] = list(g) if t == 1 and axes.get("first_step") == "copy_gradient" else new
     if axes["nesterov"] == "no":
         return s["u"]
     factor = 1 - mu if axes["nesterov"] == "scaled" else 1
