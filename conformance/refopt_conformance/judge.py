@@ -12,7 +12,7 @@ import numpy as np
 
 from refopt.clocks import Clock, clocks
 from refopt.engines.dtypes import PARAMETER_DTYPES, compute_dtype, slot_dtype
-from refopt_conformance.budgets import BUDGETS, CHAIN, EXACT_DIGITS, LONG_CHAIN, Key, norm_growth
+from refopt_conformance.budgets import BUDGETS, CHAIN, COEFFICIENTS, EXACT_DIGITS, LONG_CHAIN, Key, norm_growth
 from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case
 from refopt_conformance.distance import distance
 from refopt_conformance.inputs import SHAPE_OF, regimes_of
@@ -59,6 +59,7 @@ class Judge:
     exact: int = 0
     acceptable: int = 0
     signs: bool = True  # whether an exact zero must have its sign
+    more: float = 0.0  # ULPs beyond the budget
 
     def compare(self, step: Step, found: State) -> None:
         """Parameters, every slot and the average after a step."""
@@ -86,9 +87,9 @@ class Judge:
     def compare_parameters(self, step: Step, found: list[np.ndarray]) -> None:
         """The parameters alone, of a subject that does not show its state, and may have an order of its own.
 
-        w * (1 - lr*wd), which is w - lr*wd*w, gives other signs to zeros.
+        w * (1 - lr*wd), which is w - lr*wd*w, gives other signs to zeros. Coefficients may be rounded to float32.
         """
-        self.signs = False
+        self.signs, self.more = False, COEFFICIENTS
         size = self._size("w", step.before.params, step.after.params)
         self._arrays("parameter", step.t, "w", found, step.after.params, size, PARAMETER_DTYPES[self.case.dtype])
 
@@ -159,7 +160,7 @@ class Judge:
             actual = _with_signs(actual, wide, True)
         ulps = distance(actual, wide, size, PARAMETER_DTYPES[self.case.dtype] if self._drifts else None)
         budget = BUDGETS[quantity, self.case.precision, self.mode]
-        allowed = budget.ulps + self.growth
+        allowed = budget.ulps + self.growth + self.more
         flushed = _flushed(actual, wide, size, dtype, self._in_underflow())
         # Without eps, a square that is lost divides by zero, and a chain may feed back what it divided by a tiny one.
         if self.case.numbers == "ends" or self._carries:
