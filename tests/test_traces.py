@@ -102,6 +102,9 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(RefoptError, match=said):
             refopt.load_trace(tmp_path / name)
+    same = {"a.w": np.ones(2), "a": {"w": np.ones(2)}}
+    with pytest.raises(RefoptError, match=r"two parameters would be called 'a\.w'"):
+        refopt.save_trace(tmp_path / "same.npz", refopt.Trace(same, [same], [{"lr": 1.0}], [same]))
     with pytest.raises(RefoptError, match="there is no folder"):
         refopt.save_trace(tmp_path / "none" / "trace.npz", example())
 

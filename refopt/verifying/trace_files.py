@@ -39,6 +39,8 @@ def save(path: str | Path, trace: Trace) -> None:
     path = _checked(path)
     arrays = trace.arrays()
     names = [name.lstrip("[").rstrip("]").replace("'", "").replace("][", ".") for name in arrays.paths]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise RefoptError(f"two parameters would be called {twice[0]!r} in the file; name them otherwise")
     write = _write_npz if path.suffix == ".npz" else _write_json
     with whole(path) as temporary:
         write(temporary, arrays, names)
