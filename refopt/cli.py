@@ -34,6 +34,7 @@ Options = Annotated[
 SHOW = ("rule", "dialect", "format", "columns")
 EXPLAIN = ("rule", "dialect", "steps", "dtype", "coordinate")
 VERIFY = ("target", "rule")
+IDENTIFY = ("files", "rule")
 
 
 class Format(StrEnum):
@@ -130,12 +131,28 @@ def verify(
         raise RefoptError("verify takes a target such as torch.optim:Adam, or a program as --exec COMMAND; give one")
     verifying = import_module("refopt.verifying")
     subject = target if command is None else verifying.Command.parse(command, deadline)
-    verdict = verifying.verify(subject, rule=rule, **parse(hyper, *VERIFY))
-    if as_json:
-        print(json.dumps(_finite(verdict.as_dict()), indent=2, ensure_ascii=False))
-    else:
-        _print(import_module("refopt.verifying.report").render(verdict))
-    raise typer.Exit(verdict.exit_status)
+    _answer(verifying.verify(subject, rule=rule, **parse(hyper, *VERIFY)), as_json)
+
+
+@app.command()
+def identify(
+    files: Annotated[list[Path], typer.Argument(help="Traces that somebody recorded: .npz or .json.")],
+    rule: Annotated[str | None, typer.Option(help="The rule to look in; all if not given.")] = None,
+    hyper: Options = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Name the rule and the conventions that a recorded trace follows; several of one implementation say more.
+
+    Exit status: 0 conforms, 1 deviates, 2 cannot be read.
+    """
+    verifying = import_module("refopt.verifying")
+    traces = [verifying.load_trace(file) for file in files]
+    _answer(
+        verifying.identify(
+            traces, rule=rule, hyper=parse(hyper, *IDENTIFY), subject=", ".join(file.name for file in files)
+        ),
+        as_json,
+    )
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -231,6 +248,15 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
     facts.add_row("machine", f"python {found['python']}, {found['processors']} processors")
     for part in (table, "", facts):
         _print(part)
+
+
+def _answer(verdict: Any, as_json: bool) -> None:
+    """Print a verdict, and end with its status."""
+    if as_json:
+        print(json.dumps(_finite(verdict.as_dict()), indent=2, ensure_ascii=False))
+    else:
+        _print(import_module("refopt.verifying.report").render(verdict))
+    raise typer.Exit(verdict.exit_status)
 
 
 def _print(renderable: Any) -> None:

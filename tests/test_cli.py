@@ -37,6 +37,8 @@ def truncating(params, grads, state, *, lr):
 number = 3
 """
 
+TRACE = str(Path(__file__).parents[1] / "docs" / "examples" / "trace.json")
+
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -76,8 +78,10 @@ WORKS: list[tuple[tuple[str, ...], int, tuple[str, ...]]] = [
     (("verify", "mine.py:leaving"), 2, ("unsupported", "SystemExit: 1")),
     (("verify", "mine.py:truncating"), 2, ("unsupported", "must be one of float64", "got int64")),
     (("verify", "no_such_module:Adam"), 2, ("unsupported", "no_such_module cannot be imported", "ModuleNotFoundError")),
+    (("identify", TRACE), 0, ("trace.json  conforms to momentum", "lr_at", "pinned", "3 steps in float64")),
+    (("identify", TRACE, TRACE, "--rule", "momentum"), 0, ("trace.json, trace.json  conforms", "6 steps in float64")),
     (("doctor",), 0, ("numpy", "numba", "refopt_torch.backend:BACKEND", "chosen", "the default", "python")),
-    (("--help",), 0, ("list", "show", "explain", "verify", "conform", "doctor")),
+    (("--help",), 0, ("list", "show", "explain", "verify", "identify", "conform", "doctor")),
     (("verify", "--help"), 0, ("--json", "--rule", "0 conforms, 1 deviates, 2 cannot be run")),
 ]  # fmt: skip
 
@@ -112,6 +116,7 @@ REFUSED: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
     (("verify", "mine.py:number"), ("int", "give an optimizer class")),
     (("verify", "mine.py:heavy_ball", "--rule", "adamm"), ("'adamm'", "Did you mean 'adam'?")),
     (("verify", "mine.py:heavy_ball", "-H", "rule=adam"), ("'rule=adam'", "give rule by itself")),
+    (("identify", "none.npz"), ("there is no file none.npz", "ending in .npz or .json")),
     (("verify", "mine.py:heavy_ball", "-H", "colour=1"), ("'colour'", "momentum")),
 ]  # fmt: skip
 

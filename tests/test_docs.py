@@ -38,7 +38,10 @@ def blocks(page: Path, language: str) -> list[str]:
 
 BY_HAND = [page for page in PAGES if page.parent.name != "rules"]
 # Tested elsewhere; or not there.
-ELSEWHERE = ("refopt conform", "refopt verify optax:lars", "refopt verify my_file.py", "refopt verify --exec")
+ELSEWHERE = (
+    *("refopt conform", "refopt identify"),
+    *("refopt verify optax:lars", "refopt verify my_file.py", "refopt verify --exec"),
+)
 SHOWN = [
     pytest.param(line, id=f"{name(page)}: {line.partition('  ')[0]}")
     for page in BY_HAND

@@ -4,6 +4,7 @@
 <!-- end -->`, where `what` is one of
 
     refopt ...          what that command prints, at the root of the repository
+    file PATH           a file of the repository
     which-adam          the table of which_adam.py
     source RULE DIALECT a rule's source with its clocks
     kernel RULE DIALECT the Numba kernel that is generated from it
@@ -31,7 +32,8 @@ from refopt.rules import RULES
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(
-    r"(<!-- generated: (refopt [^>]*?|which-adam|(?:source|kernel) \w+ \w+) -->\n).*?(<!-- end -->)", re.DOTALL
+    r"(<!-- generated: (refopt [^>]*?|which-adam|file [^ ]+|(?:source|kernel) \w+ \w+) -->\n).*?(<!-- end -->)",
+    re.DOTALL,
 )
 WIDTH = 110
 
@@ -48,6 +50,9 @@ def generate(what: str) -> str:
         return table()
     if kind == "refopt":
         return f"```\n$ {what}\n{output(what)}\n```"
+    if kind == "file":
+        path = ROOT / words[0]
+        return f"```{path.suffix.removeprefix('.')}\n{path.read_text(encoding='utf-8').strip()}\n```"
     rule, dialect = words
     hyper = RULES[rule].hyper(dialect=dialect)
     code = source(hyper) if kind == "source" else kernel_source(hyper, dtype="float32")

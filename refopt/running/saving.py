@@ -10,16 +10,13 @@ A file is written at once or not at all, and checked as a whole before anything 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from refopt.engines.dtypes import BFLOAT16
+from refopt.files import read_npz, whole
 from refopt.spec.backend import Backend, Slots
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import Hyper
@@ -121,24 +118,20 @@ def write(path: str | Path, state: Mapping[str, np.ndarray]) -> None:
     """Write at once or not at all."""
     path = Path(path)
     _check_suffix(path)
-    if not path.parent.is_dir():
-        raise RefoptError(f"cannot write {path}: there is no folder {path.parent}; make it first")
     library = None if path.suffix == ".npz" else _safetensors()
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".refopt-") as folder:
-        temporary = Path(folder) / path.name
+    with whole(path) as temporary:
         if library is None:
             np.savez(temporary, **state)  # type: ignore[arg-type]  # savez takes arrays by any name
         else:
             arrays = {name: array for name, array in state.items() if name != META}
             library.save_file(arrays, temporary, metadata={META: str(state[META])})
-        os.replace(temporary, path)
 
 
 def read(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays of a file; RefoptError if it is damaged or of another kind."""
     path = Path(path)
     _check_suffix(path)
-    reader = _read_npz if path.suffix == ".npz" else _read_safetensors
+    reader = read_npz if path.suffix == ".npz" else _read_safetensors
     try:
         return reader(path)
     except FileNotFoundError:
@@ -149,20 +142,6 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # damage shows as any error: of zip, of a header, of the memory that a header asks for
         raise RefoptError(f"{path} is damaged or no {path.suffix} file: {error}; restore it from a copy") from None
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    with path.open("rb") as stream:
-        if not zipfile.is_zipfile(stream):  # np.load would try other formats, and pickle
-            raise zipfile.BadZipFile("it is no zip archive")
-        stream.seek(0)
-        with np.load(stream, allow_pickle=False) as file:
-            return {name: _named(file[name]) for name in file.files}
-
-
-def _named(array: np.ndarray) -> np.ndarray:
-    """A .npz file has no name for bfloat16: it says two bytes of something, which nothing else of a state is."""
-    return array.view(BFLOAT16) if array.dtype == np.dtype("V2") else array
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:

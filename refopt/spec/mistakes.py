@@ -46,6 +46,7 @@ def first_half(x: np.ndarray) -> np.ndarray:
     return flat[: (flat.size + 1) // 2]
 
 
+OF_PLACES = frozenset({"without_last", "first_half"})  # know which element stands where in its tensor
 MISTAKES: dict[str, Callable[..., Any]] = {
     one.__name__: one for one in (bfloat16, float32, without_nan, without_last, first_half)
 }

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from refopt.rules import RULES, get_rule
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError
+from refopt.spec.program import Program
 from refopt.verifying.candidates import Candidate, Candidates, candidates, canonical_hyper
 from refopt.verifying.distance import EXCLUDED, Comparison, Fit, rounding
+from refopt.verifying.faults import explanations
 from refopt.verifying.trace import Arrays, Trace, narrowest
 from refopt.verifying.verdict import AxisVerdict, Verdict
 
@@ -58,8 +61,11 @@ def identify(
 
 
 def nearest_of(verdicts: Sequence[Verdict]) -> Verdict:
-    """Of the verdicts on several rules, none of which fits: that on the rule left last. It names the others."""
-    nearest = max(verdicts, key=lambda v: (v.first.step if v.first else 0, -(v.distance or 0.0)))
+    """Of the verdicts on several rules, none of which fits: one that a fault explains, else that on the rule left last.
+
+    It names the others.
+    """
+    nearest = max(verdicts, key=lambda v: (bool(v.faults), v.first.step if v.first else 0, -(v.distance or 0.0)))
     others = [v.rule for v in verdicts if v is not nearest and v.rule is not None]
     note = (f"no variant of {' or '.join(others)} fits either",) if others else ()
     return replace(nearest, notes=(*nearest.notes, *note))
@@ -78,7 +84,7 @@ def _identify(
         Comparison(arrays, [{**found.assumed, **now} for now in each], dtype, allowed)
         for arrays, each in zip(traces, steps, strict=True)
     ]
-    fits = [(candidate, _fit(comparisons, candidate)) for candidate in found.programs]
+    fits = [(candidate, _fit(comparisons, candidate.program)) for candidate in found.programs]
     notes: tuple[str, ...] = ()
     if not any(np.isfinite(a.astype(np.float64)).any() for one in traces for step in one.results for a in step):
         fits, notes = _but_those_of_no_number(rule, fits)
@@ -94,8 +100,9 @@ def _identify(
         notes=notes,
     )
     if best[1].first is not None:
-        distance = _fit(comparisons, best[0], thorough=True).distance
-        return replace(verdict, distance=distance, first=best[1].first, nearest=best[0].axes[0])
+        distance = _fit(comparisons, best[0].program, thorough=True).distance
+        faults = explanations(rule, fits, {*known, *found.assumed}, partial(_fit, comparisons))
+        return replace(verdict, distance=distance, first=best[1].first, nearest=best[0].axes[0], faults=faults)
     fitting = [candidate for candidate, fit in fits if fit.distance <= EXCLUDED * allowed]
     excluded = [pair for pair in fits if pair[1].distance > EXCLUDED * allowed]
     nearest = _next_best(comparisons, excluded)
@@ -133,11 +140,11 @@ def _but_those_of_no_number(
     return left, (note,)
 
 
-def _fit(comparisons: Sequence[Comparison], candidate: Candidate, *, thorough: bool = False) -> Fit:
-    """The worst of all traces. A variant that one trace excludes is not run on the others, unless `thorough`."""
+def _fit(comparisons: Sequence[Comparison], program: Program, *, thorough: bool = False) -> Fit:
+    """The worst of all traces. A program that one trace excludes is not run on the others, unless `thorough`."""
     worst = Fit(0.0, None)
     for comparison in comparisons:
-        fit = comparison.fit(candidate.program, thorough=thorough)
+        fit = comparison.fit(program, thorough=thorough)
         first = worst.first or fit.first
         worst = Fit(max(worst.distance, fit.distance), first)
         if worst.distance > EXCLUDED * comparison.allowed and not thorough:
@@ -178,7 +185,7 @@ def _next_best(
 ) -> tuple[Candidate, float] | None:
     """The nearest excluded variant and its whole distance."""
     nearest = sorted(excluded, key=lambda pair: pair[1].distance)[:THOROUGH]
-    full = [(candidate, _fit(comparisons, candidate, thorough=True).distance) for candidate, _ in nearest]
+    full = [(candidate, _fit(comparisons, candidate.program, thorough=True).distance) for candidate, _ in nearest]
     return min(full, key=lambda pair: pair[1], default=None)
 
 

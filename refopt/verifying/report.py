@@ -87,6 +87,10 @@ def facts_table(verdict: Verdict) -> Table:
         table.add_row(
             "", f"expected {verdict.first.expected!r}, got {verdict.first.actual!r}, {ulps(verdict.first.distance)}"
         )
+    for fault in verdict.faults:
+        table.add_row("fault", f"{fault.name}: {fault.effect}")
+        for issue in fault.issues:
+            table.add_row("", issue)
     if len(verdict.dialects) > 1:
         table.add_row("same here", f"dialects {', '.join(verdict.dialects)} cannot differ on what was seen")
     if verdict.assumed:

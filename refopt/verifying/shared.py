@@ -15,6 +15,7 @@ import numpy as np
 
 from refopt.spec.functions import FUNCTIONS, PROPERTIES, REDUCTIONS
 from refopt.spec.lines import Line, source_of
+from refopt.spec.mistakes import MISTAKES, OF_PLACES
 
 KEPT = 1 << 22  # elements of kept answers, 32 MiB: on large arrays, variants share no more than their first steps
 
@@ -62,8 +63,8 @@ def compiled(lines: Sequence[Line]) -> list[Compiled]:
 
 
 def of_tensors(lines: Sequence[Line]) -> bool:
-    """Whether the lines must see each tensor as a whole: for its norm, or its shape."""
-    return any(_names(source_of(line.value)) & (REDUCTIONS | PROPERTIES) for line in lines)
+    """Whether the lines must see each tensor as a whole: for its norm, its shape, or where its elements stand."""
+    return any(_names(source_of(line.value)) & (REDUCTIONS | PROPERTIES | OF_PLACES) for line in lines)
 
 
 @cache
@@ -74,8 +75,9 @@ def _names(text: str) -> frozenset[str]:
 
 @cache
 def _function(text: str) -> tuple[Callable[..., Any], tuple[str, ...]]:
-    taken = tuple(sorted(_names(text) - FUNCTIONS.keys()))
-    compute = eval(f"lambda {', '.join(taken)}: {text}", dict(FUNCTIONS))
+    known = FUNCTIONS | MISTAKES  # what planted faults compute with, too
+    taken = tuple(sorted(_names(text) - known.keys()))
+    compute = eval(f"lambda {', '.join(taken)}: {text}", dict(known))
 
     def function(*given: Any) -> Any:
         value = compute(*given)

@@ -45,13 +45,13 @@ class Trace:
         if not leaves:
             raise RefoptError("a trace's params must hold at least one array; got an empty tree")
         places = ["".join(f"[{part!r}]" for part in path) for path in paths]
-        params = [_array(leaf, f"params{place}") for leaf, place in zip(leaves, places, strict=True)]
+        params = [as_array(leaf, f"params{place}") for leaf, place in zip(leaves, places, strict=True)]
 
         def matching(tree: Any, what: str) -> list[np.ndarray]:
             found, other = optree.tree_flatten(tree)
             if other != spec:
                 raise RefoptError(f"{what} must have the tree of params, {spec}; got {other}")
-            arrays = [_array(leaf, f"{what}{place}") for leaf, place in zip(found, places, strict=True)]
+            arrays = [as_array(leaf, f"{what}{place}") for leaf, place in zip(found, places, strict=True)]
             for array, place, like in zip(arrays, places, params, strict=True):
                 if array.shape != like.shape:
                     raise RefoptError(f"{what}{place} must have the shape of params, {like.shape}; got {array.shape}")
@@ -90,7 +90,8 @@ def narrowest(dtypes: Iterable[np.dtype]) -> np.dtype:
     return max(dtypes, key=lambda dtype: float(ml_dtypes.finfo(dtype).eps))
 
 
-def _array(x: Any, what: str) -> np.ndarray:
+def as_array(x: Any, what: str) -> np.ndarray:
+    """Whatever an array is, as NumPy has it. `what` names it in a refusal."""
     if hasattr(x, "detach"):  # a torch tensor may require a gradient, live on a device, or be a bfloat16
         x = get_backend("torch").to_numpy(x)
     array = np.asarray(x)

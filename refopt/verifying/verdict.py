@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from refopt.verifying.distance import Deviation
+from refopt.verifying.faults import Explanation
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Verdict:
     assumed: Mapping[str, float] = field(default_factory=dict)
     first: Deviation | None = None
     nearest: Mapping[str, str] = field(default_factory=dict)
+    faults: tuple[Explanation, ...] = ()
     defaults: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""

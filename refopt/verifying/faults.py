@@ -1,0 +1,80 @@
+"""Which fault of the catalogue explains a trace that no variant fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from refopt.spec.declare import Rule
+from refopt.spec.faults import Fault
+from refopt.spec.hyper import conflict
+from refopt.spec.program import Program, program
+from refopt.verifying.candidates import Candidate
+from refopt.verifying.distance import Fit
+
+NEAREST = 24  # of the variants that the trace leaves last: under each of these all faults are tried
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A fault that fits: its name, what it does to training, where people met it, and the choices it is planted under.
+
+    `distance` is that of the trace from the faulty program, in ULPs.
+    """
+
+    name: str
+    effect: str
+    issues: tuple[str, ...]
+    axes: dict[str, str]
+    distance: float
+
+
+def explanations(
+    rule: Rule,
+    ranked: Sequence[tuple[Candidate, Fit]],
+    known: Collection[str],
+    fit: Callable[[Program], Fit],
+) -> tuple[Explanation, ...]:
+    """The faults that fit under the first variant for which any does; nothing if none does.
+
+    Variants are those nearest to the trace, the dialects' own among them first: a mistake is a small departure from
+    what somebody meant to write.
+    """
+    for candidate in _likely(rule, ranked):
+        found: dict[tuple[object, ...], Explanation] = {}
+        for fault, axes, broken in _planted(rule, candidate, known):
+            fitted = fit(broken)
+            if fitted.first is None:
+                said = Explanation(fault.name, fault.effect, fault.issues, dict(axes), fitted.distance)
+                found.setdefault((fault.name,), said)
+        if found:
+            return tuple(found.values())
+    return ()
+
+
+def _likely(rule: Rule, ranked: Sequence[tuple[Candidate, Fit]]) -> Iterator[Candidate]:
+    nearest = sorted(ranked, key=lambda pair: (-(pair[1].first.step if pair[1].first else 0), pair[1].distance))
+    dialects = [{axis.name: d.axes.get(axis.name, axis.choices[0]) for axis in rule.axes} for d in rule.dialects]
+
+    def is_dialects(candidate: Candidate) -> bool:
+        return any(axes.items() <= dialect.items() for axes in candidate.axes for dialect in dialects)
+
+    yield from (candidate for candidate, _ in nearest if is_dialects(candidate))
+    yield from (candidate for candidate, _ in nearest[:NEAREST] if not is_dialects(candidate))
+
+
+def _planted(
+    rule: Rule, candidate: Candidate, known: Collection[str]
+) -> Iterator[tuple[Fault, dict[str, str], Program]]:
+    """Every fault in a variant, where it changes something and reads nothing that is not known."""
+    for axes in candidate.axes[:1]:
+        whole = {axis.name: axes.get(axis.name, axis.choices[0]) for axis in rule.axes}
+        for fault in rule.faults:
+            if any(whole[axis] not in choices for axis, choices in fault.only_with.items()):
+                continue
+            if conflict(rule, {**whole, **fault.axes}) is not None:
+                continue
+            broken = program(rule, whole, fault)
+            reads = {*broken.hypers, *(broken.evaluate.hypers if broken.evaluate else ())}
+            if broken.key != candidate.program.key and reads <= {*known}:
+                yield fault, dict(axes), broken
