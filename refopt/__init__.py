@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from refopt.selection import get_backend, use
     from refopt.spec.errors import RefoptError, Unsupported
     from refopt.spec.hyper import Hyper
-    from refopt.verifying import Recorder, Trace, Verdict, identify, load_trace, record, save_trace, verify
+    from refopt.verifying import Recorder, Trace, Verdict, identify, record, verify
 
 __version__ = "0.1.0"
 
@@ -33,16 +33,7 @@ _HOME = {
     "refopt.selection": ("get_backend", "use"),
     "refopt.spec.errors": ("RefoptError", "Unsupported"),
     "refopt.spec.hyper": ("Hyper",),
-    "refopt.verifying": (
-        "Recorder",
-        "Trace",
-        "Verdict",
-        "identify",
-        "load_trace",
-        "record",
-        "save_trace",
-        "verify",
-    ),
+    "refopt.verifying": ("Recorder", "Trace", "Verdict", "identify", "record", "verify"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -66,9 +57,7 @@ __all__ = [
     "get_rule",
     "identify",
     "init",
-    "load_trace",
     "record",
-    "save_trace",
     "show",
     "update",
     "use",

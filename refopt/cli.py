@@ -146,7 +146,7 @@ def identify(
     Exit status: 0 conforms, 1 deviates, 2 cannot be read.
     """
     verifying = import_module("refopt.verifying")
-    traces = [verifying.load_trace(file) for file in files]
+    traces = [verifying.Trace.load(file) for file in files]
     _answer(
         verifying.identify(
             traces, rule=rule, hyper=parse(hyper, *IDENTIFY), subject=", ".join(file.name for file in files)
@@ -167,7 +167,7 @@ def conform(
     device: Annotated[
         str | None, typer.Option(help="Where to run, e.g. cuda; the backend's default if not given.")
     ] = None,
-    profile: Annotated[Profile, typer.Option(help="How much: fast takes under a minute.")] = Profile.fast,
+    profile: Annotated[Profile, typer.Option(help="How much: fast takes a minute, of jax two.")] = Profile.fast,
     report: Annotated[
         Path | None,
         typer.Option(

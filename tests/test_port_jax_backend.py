@@ -38,6 +38,19 @@ def test_says_what_it_compiles_and_what_not() -> None:
     assert [compiled_by(t, hyper) for t, hyper in ((1, hyper), (1, hyper), (2, rate))] == [(1, 1), (0, 0), (0, 0)]
 
 
+def test_parameters_of_one_shape_are_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced = []
+
+    def update(axes: Any, c: Any, w: Any, g: Any, slots: Any) -> Any:
+        traced.append(w.shape)
+        return PORTS["sgd"].update(axes, c, w, g, slots)
+
+    monkeypatch.setattr("refopt_jax.ports.PORTS", PORTS | {"sgd": PORTS["sgd"]._replace(update=update)})
+    params = [jnp.ones(shape) for shape in ((5, 3, 7), (2, 11), (5, 3, 7), (5, 3, 7))]  # shapes of its own
+    BACKEND.update(hyper_of("sgd"), 1, params, params, {}, in_place=False)
+    assert sorted(traced) == [(2, 11), (5, 3, 7)]
+
+
 @pytest.mark.parametrize("donate", [False, True])
 @x64(False)
 def test_donated_arrays_are_gone(donate: bool) -> None:

@@ -4,20 +4,7 @@ from refopt.verifying.identify import identify
 from refopt.verifying.recording import Recorder, record
 from refopt.verifying.subjects.process import Command
 from refopt.verifying.trace import Trace
-from refopt.verifying.trace_files import load as load_trace
-from refopt.verifying.trace_files import save as save_trace
 from refopt.verifying.verdict import AxisVerdict, Verdict
 from refopt.verifying.verify import verify
 
-__all__ = [
-    "AxisVerdict",
-    "Command",
-    "Recorder",
-    "Trace",
-    "Verdict",
-    "identify",
-    "load_trace",
-    "record",
-    "save_trace",
-    "verify",
-]
+__all__ = ["AxisVerdict", "Command", "Recorder", "Trace", "Verdict", "identify", "record", "verify"]

@@ -41,14 +41,11 @@ def explanations(
     what somebody meant to write.
     """
     for candidate in _likely(rule, ranked):
-        found: dict[tuple[object, ...], Explanation] = {}
-        for fault, axes, broken in _planted(rule, candidate, known):
-            fitted = fit(broken)
-            if fitted.first is None:
-                said = Explanation(fault.name, fault.effect, fault.issues, dict(axes), fitted.distance)
-                found.setdefault((fault.name,), said)
+        tried = [(fault, fit(broken)) for fault, broken in _planted(rule, candidate, known)]
+        axes = dict(candidate.axes[0])
+        found = [Explanation(f.name, f.effect, f.issues, axes, fit.distance) for f, fit in tried if fit.first is None]
         if found:
-            return tuple(found.values())
+            return tuple(found)
     return ()
 
 
@@ -63,18 +60,15 @@ def _likely(rule: Rule, ranked: Sequence[tuple[Candidate, Fit]]) -> Iterator[Can
     yield from (candidate for candidate, _ in nearest[:NEAREST] if not is_dialects(candidate))
 
 
-def _planted(
-    rule: Rule, candidate: Candidate, known: Collection[str]
-) -> Iterator[tuple[Fault, dict[str, str], Program]]:
+def _planted(rule: Rule, candidate: Candidate, known: Collection[str]) -> Iterator[tuple[Fault, Program]]:
     """Every fault in a variant, where it changes something and reads nothing that is not known."""
-    for axes in candidate.axes[:1]:
-        whole = {axis.name: axes.get(axis.name, axis.choices[0]) for axis in rule.axes}
-        for fault in rule.faults:
-            if any(whole[axis] not in choices for axis, choices in fault.only_with.items()):
-                continue
-            if conflict(rule, {**whole, **fault.axes}) is not None:
-                continue
-            broken = program(rule, whole, fault)
-            reads = {*broken.hypers, *(broken.evaluate.hypers if broken.evaluate else ())}
-            if broken.key != candidate.program.key and reads <= {*known}:
-                yield fault, dict(axes), broken
+    axes = {axis.name: candidate.axes[0].get(axis.name, axis.choices[0]) for axis in rule.axes}
+    for fault in rule.faults:
+        if any(axes[axis] not in choices for axis, choices in fault.only_with.items()):
+            continue
+        if conflict(rule, {**axes, **fault.axes}) is not None:
+            continue
+        broken = program(rule, axes, fault)
+        reads = {*broken.hypers, *(broken.evaluate.hypers if broken.evaluate else ())}
+        if broken.key != candidate.program.key and reads <= {*known}:
+            yield fault, broken

@@ -20,7 +20,6 @@ import numpy as np
 import optree
 
 from refopt.spec.errors import RefoptError
-from refopt.verifying import trace_files
 from refopt.verifying.candidates import rule_name_of
 from refopt.verifying.trace import Trace, as_array
 
@@ -54,7 +53,7 @@ class Recorder:
 
     def save(self, path: str | Path) -> None:
         """Write the trace, to a file ending in `.npz` or `.json`."""
-        trace_files.save(path, self.trace())
+        self.trace().save(path)
 
 
 class TorchRecorder(Recorder):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -38,6 +39,19 @@ class Trace:
                 f"a trace has one entry of grads, hyper and results per step, and at least one step; "
                 f"got {steps}, {len(self.hyper)} and {len(self.results)}"
             )
+
+    @staticmethod
+    def load(path: str | Path) -> Trace:
+        """The trace in a `.npz` or `.json` file, its trees flat: {name: array}. RefoptError if there is none."""
+        from refopt.verifying.trace_files import load  # which is made of traces
+
+        return load(path)
+
+    def save(self, path: str | Path) -> None:
+        """Write it at once or not at all, to a file ending in `.npz` or `.json`; RefoptError if that cannot be."""
+        from refopt.verifying.trace_files import save
+
+        save(path, self)
 
     def arrays(self) -> Arrays:
         """The leaves as NumPy arrays, checked against each other."""
