@@ -114,6 +114,17 @@ def test_last_failed_runs_what_failed(broken: subprocess.CompletedProcess[str], 
     assert re.search(r"deviates: (\d+) of \1 tests failed", again.stdout), again.stdout
 
 
+def test_what_failed_last_is_remembered_by_folder(
+    broken: subprocess.CompletedProcess[str], folder: Path, tmp_path: Path
+) -> None:
+    """Two runs of subjects of one name, as when two people share a machine, do not overwrite what the other failed."""
+    conform(folder, "broken:BACKEND", "-k", "one_step/sgd/paper/float32/")
+    (tmp_path / "broken.py").write_text(BROKEN.format(at=10**6), encoding="utf-8")
+    assert "conforms" in conform(tmp_path, "broken:BACKEND", "-k", "one_step/sgd/paper/float32/").stdout
+    again = conform(folder, "broken:BACKEND", "--last-failed", "-k", "one_step/sgd/paper/float32/")
+    assert re.search(r"deviates: (\d+) of \1 tests failed", again.stdout), again.stdout
+
+
 @pytest.mark.parametrize("word", ["conforms", "deviates", "not tested"])
 def test_the_badge_is_svg_that_says_it(word: str) -> None:
     svg = ET.fromstring(badge("refopt", word))

@@ -5,6 +5,7 @@ refopt conform torch --device cuda          python -m refopt_conformance mypacka
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -52,7 +53,6 @@ def main(
         return CANNOT_RUN
     import pytest
 
-    from refopt.engines.kernel_cache import cache_folder
     from refopt.spec.errors import RefoptError
     from refopt_conformance.driver import environment
     from refopt_conformance.loading import load
@@ -68,7 +68,7 @@ def main(
             print(f"refopt conform: {error}", file=sys.stderr)
             return CANNOT_RUN
         flags = ["-c", str(SUITE / "pytest.ini"), "-p", "refopt_conformance.plugin", "--import-mode=importlib"]
-        flags += ["-o", f"cache_dir={cache_folder() / 'conform'}", "--tb=short", "-q", "-rN"]
+        flags += ["-o", f"cache_dir={_memory(backend, rule, device)}", "--tb=short", "-q", "-rN"]
         flags += [f"--refopt-backend={backend}", f"--refopt-profile={profile}"]
         flags += [] if rule is None else [f"--refopt-rule={rule}"]
         flags += [f"--refopt-options={json.dumps(dict(options or {}))}"]
@@ -79,3 +79,11 @@ def main(
             flags += [f"--refopt-report={report.resolve()}", f"--junitxml={report.resolve() / 'junit.xml'}"]
         status = pytest.main([*flags, *arguments, str(SUITE)])
         return int(status) if status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) else CANNOT_RUN
+
+
+def _memory(*run: str | None) -> Path:
+    """The folder where pytest keeps what failed last: one for each subject and folder, so that runs do not mix."""
+    from refopt.engines.kernel_cache import cache_folder
+
+    name = hashlib.sha256(json.dumps([os.getcwd(), *run]).encode()).hexdigest()[:16]
+    return cache_folder() / "conform" / name
