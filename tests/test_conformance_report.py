@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from refopt_conformance import _memory
 from refopt_conformance.pages import badge
 from refopt_conformance.records import SCHEMA
 
@@ -123,6 +124,12 @@ def test_what_failed_last_is_remembered_by_folder(
     assert "conforms" in conform(tmp_path, "broken:BACKEND", "-k", "one_step/sgd/paper/float32/").stdout
     again = conform(folder, "broken:BACKEND", "--last-failed", "-k", "one_step/sgd/paper/float32/")
     assert re.search(r"deviates: (\d+) of \1 tests failed", again.stdout), again.stdout
+
+
+def test_options_are_part_of_the_subject() -> None:
+    """An Adam and an AMSGrad of one name are two subjects."""
+    subjects = [("torch.optim:Adam", None, None, options) for options in ({}, {"amsgrad": True})]
+    assert len({_memory(*subject) for subject in subjects * 2}) == 2
 
 
 @pytest.mark.parametrize("word", ["conforms", "deviates", "not tested"])

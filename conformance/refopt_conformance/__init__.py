@@ -68,7 +68,7 @@ def main(
             print(f"refopt conform: {error}", file=sys.stderr)
             return CANNOT_RUN
         flags = ["-c", str(SUITE / "pytest.ini"), "-p", "refopt_conformance.plugin", "--import-mode=importlib"]
-        flags += ["-o", f"cache_dir={_memory(backend, rule, device)}", "--tb=short", "-q", "-rN"]
+        flags += ["-o", f"cache_dir={_memory(backend, rule, device, options)}", "--tb=short", "-q", "-rN"]
         flags += [f"--refopt-backend={backend}", f"--refopt-profile={profile}"]
         flags += [] if rule is None else [f"--refopt-rule={rule}"]
         flags += [f"--refopt-options={json.dumps(dict(options or {}))}"]
@@ -81,9 +81,9 @@ def main(
         return int(status) if status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) else CANNOT_RUN
 
 
-def _memory(*run: str | None) -> Path:
+def _memory(*subject: object) -> Path:
     """The folder where pytest keeps what failed last: one for each subject and folder, so that runs do not mix."""
     from refopt.engines.kernel_cache import cache_folder
 
-    name = hashlib.sha256(json.dumps([os.getcwd(), *run]).encode()).hexdigest()[:16]
+    name = hashlib.sha256(repr((os.getcwd(), *subject)).encode()).hexdigest()[:16]
     return cache_folder() / "conform" / name
