@@ -118,7 +118,14 @@ def verify(
     command: Annotated[
         str | None, typer.Option("--exec", metavar="COMMAND", help="A program to drive, in place of a target.")
     ] = None,
-    deadline: Annotated[float, typer.Option(help="The seconds that a program has for each answer.")] = 10.0,
+    python: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="The interpreter that has the target, if it is not this one's."),
+    ] = None,
+    deadline: Annotated[
+        float | None,
+        typer.Option(help="The seconds that a program has for each answer: 10, with --python 120.", show_default=False),
+    ] = None,
     rule: Annotated[str | None, typer.Option(help="The rule to look in; all if not given.")] = None,
     hyper: Options = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
@@ -129,8 +136,13 @@ def verify(
     """
     if (target is None) == (command is None):
         raise RefoptError("verify takes a target such as torch.optim:Adam, or a program as --exec COMMAND; give one")
+    if (python is not None and command is not None) or (python is None and command is None and deadline is not None):
+        raise RefoptError("--python goes with a target, and --deadline with --python or --exec; leave one out")
     verifying = import_module("refopt.verifying")
-    subject = target if command is None else verifying.Command.parse(command, deadline)
+    limit = {} if deadline is None else {"deadline": deadline}
+    subject = target if command is None else verifying.Command.parse(command, **limit)
+    if python is not None:
+        subject = verifying.Interpreter(python, target, **limit)
     _answer(verifying.verify(subject, rule=rule, **parse(hyper, *VERIFY)), as_json)
 
 

@@ -43,11 +43,11 @@ class Bare:
 
     @property
     def version(self) -> str:
-        return ", ".join(f"{name} {version}" for name, version in self.subject.versions.items())
+        return ", ".join(f"{name} {version}" for name, version in self.subject.interface.versions.items())
 
     def refuses(self, hyper: Hyper, dtype: str) -> str | None:
         """Why it cannot be driven by these numbers, or None."""
-        lacking = [name for name in hyper.read if name not in self.subject.settable and hyper.values[name] != 0]
+        lacking = [name for name in hyper.read if name not in self.subject.names.settable and hyper.values[name] != 0]
         if lacking:
             return f"{self.name} takes no {' and no '.join(lacking)}, which this dialect of {hyper.rule.name} reads"
         return None
@@ -63,7 +63,7 @@ class Bare:
         course = list(chain(book.case, steps))
         if course[0].t != 1:
             raise Unsupported("the first step of this rule is infinite on purpose; a bare subject cannot start later")
-        hyper = [{n: step.hyper.values[n] for n in step.hyper.read if n in self.subject.settable} for step in course]
+        hyper = [{n: step.hyper.values[n] for n in step.hyper.read if n in self.subject.names.settable} for step in course]
         grads = [step.grads or [] for step in course]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what a stranger's code warns of is not the suite's business
@@ -78,9 +78,9 @@ class Bare:
 def bare(target: str, rule: str | None, options: Mapping[str, Any]) -> Bare:
     """The subject of that name, identified. Raises RefoptError if it cannot be, or if numbers are given."""
     subject = resolve(target, options)
-    if subject.fixed:
+    if subject.names.fixed:
         raise RefoptError(
-            f"{target}: the suite sets {', '.join(subject.fixed)} itself; give arguments that are no hyper-parameters"
+            f"{target}: the suite sets {', '.join(subject.names.fixed)} itself; give arguments that are no hyper-parameters"
         )
     verdict = verify(target, rule=rule, **options)
     if verdict.rule is None or verdict.rule == "ema":

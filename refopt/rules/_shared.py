@@ -19,8 +19,10 @@ def lr_of(default: float) -> HyperParameter:
     return HyperParameter("lr", "η", default, "[0, inf)", "learning rate", ("learning_rate",))
 
 
-def mu_of(default: float, interval: str = "[0, 1)", meaning: str = "momentum") -> HyperParameter:
-    return HyperParameter("mu", "μ", default, interval, meaning, ("momentum",), (0.875, 0.75, 0.9375))
+def mu_of(
+    default: float, interval: str = "[0, 1)", meaning: str = "momentum", aliases: tuple[str, ...] = ()
+) -> HyperParameter:
+    return HyperParameter("mu", "μ", default, interval, meaning, ("momentum", *aliases), (0.875, 0.75, 0.9375))
 
 
 def decay_axis(l2: Edit, without: Collection[str] = ()) -> Axis:

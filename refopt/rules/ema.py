@@ -23,7 +23,7 @@ EMA = Rule(
     function=ema,
     evaluate=average,
     hyper_parameters=(
-        mu_of(0.999, "[0, 1]", "decay of the average"),
+        mu_of(0.999, "[0, 1]", "decay of the average", ("decay", "ema_momentum")),
         HyperParameter("eps", "ε", 1e-6, "[0, 1]", "guard of the debiasing division", ("epsilon",), (2**-7, 2**-6)),
         HyperParameter("power", "p", 2 / 3, "[0, inf)", "exponent of the decay's warm-up", (), (0.5, 0.75)),
         HyperParameter("inv_gamma", "γ", 1.0, "(0, inf)", "time scale of the decay's warm-up, in steps", (),

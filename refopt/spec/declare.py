@@ -6,6 +6,7 @@ choices; the first choice is the canonical line, each other choice is an edit of
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
 from collections.abc import Callable, Mapping
@@ -166,6 +167,11 @@ class Rule:
             if value is self:
                 return resolve_name, (f"{module}:{name}",)
         raise TypeError(f"{self.name}: only a rule that {module} has a name for can be pickled; name it there")
+
+    @property
+    def average(self) -> bool:
+        """Whether it averages parameters that others change, and takes no gradient."""
+        return "g" not in inspect.signature(self.function).parameters
 
     def axis(self, name: str) -> Axis:
         for axis in self.axes:

@@ -2,9 +2,10 @@
 
 from refopt.verifying.identify import identify
 from refopt.verifying.recording import Recorder, record
+from refopt.verifying.subjects.interpreter import Interpreter
 from refopt.verifying.subjects.process import Command
 from refopt.verifying.trace import Trace
 from refopt.verifying.verdict import AxisVerdict, Verdict
 from refopt.verifying.verify import verify
 
-__all__ = ["AxisVerdict", "Command", "Recorder", "Trace", "Verdict", "identify", "record", "verify"]
+__all__ = ["AxisVerdict", "Command", "Interpreter", "Recorder", "Trace", "Verdict", "identify", "record", "verify"]

@@ -78,9 +78,9 @@ def candidates(rule: Rule, known: Sequence[str]) -> Candidates:
     return Candidates(rule, tables, programs, assumed)
 
 
-def rule_name_of(hyper_name: str) -> str | None:
-    """The canonical name of a hyper-parameter as any framework spells it, or None."""
-    for rule in RULES.values():
+def rule_name_of(hyper_name: str, *, average: bool = False) -> str | None:
+    """The canonical name of a hyper-parameter, of optimizers or averages, as any framework spells it; or None."""
+    for rule in (rule for rule in RULES.values() if rule.average == average):
         for parameter in rule.hyper_parameters:
             if hyper_name == parameter.name or hyper_name in parameter.aliases:
                 return parameter.name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from typing import Any
 
 from refopt.engines.dtypes import PARAMETER_DTYPES
@@ -36,11 +35,24 @@ def verify(target: Any, *, rule: str | Rule | None = None, **options: Any) -> Ve
     Raises:
         RefoptError: an unknown rule, target or argument.
     """
+    chosen = get_rule(rule) if rule is not None else None
     try:
-        subject = resolve(target, options)
+        subject = resolve(target, options, average=chosen is not None and chosen.average)
     except Unsupported as refusal:
         return Verdict(status="unsupported", subject=str(target), reason=str(refusal))
-    rules = [get_rule(rule)] if rule is not None else [r for r in RULES.values() if r.name != "ema"]
+    try:
+        return _verify_one_of(subject, chosen)
+    finally:
+        subject.close()
+
+
+def _verify_one_of(subject: Subject, chosen: Rule | None) -> Verdict:
+    """A subject against the rule that it is said to be of, or against all of them."""
+    average = subject.interface.average
+    if chosen is not None and chosen.average != average:
+        what = "an average, and takes no gradient" if average else "an optimizer, and averages nothing"
+        raise RefoptError(f"{subject.name} is {what}; leave out rule={chosen.name!r}, or give the rule that it is of")
+    rules = [r for r in RULES.values() if r.average == average] if chosen is None else [chosen]
     verdicts, refusals, failures = [], [], []
     for one in rules:
         if lacking := _lacking(subject, one):
@@ -56,14 +68,14 @@ def verify(target: Any, *, rule: str | Rule | None = None, **options: Any) -> Ve
     if verdicts:
         return nearest_of(verdicts)
     reason = "; ".join(dict.fromkeys(failures or refusals))  # what one rule after the other ran into, once
-    return Verdict(status="unsupported", subject=subject.name, versions=subject.versions, reason=reason)
+    return Verdict(status="unsupported", subject=subject.name, versions=subject.interface.versions, reason=reason)
 
 
 def _lacking(subject: Subject, rule: Rule) -> str | None:
     """Why a subject cannot be of this rule: it has not its numbers. Or None."""
     for name in reads(rule, {axis.name: axis.choices[0] for axis in rule.axes}):
         parameter = rule.hyper_parameter(name)
-        if name not in subject.settable and parameter.default != 0.0:
+        if name not in subject.names.settable and parameter.default != 0.0:
             names = " or ".join((name, *parameter.aliases))
             return f"{subject.name} takes no {parameter.meaning}: none of its arguments is called {names}"
     return None
@@ -72,12 +84,12 @@ def _lacking(subject: Subject, rule: Rule) -> str | None:
 def _verify(subject: Subject, rule: Rule) -> Verdict:
     """One subject against one rule. Raises Unsupported if it cannot be run."""
     ours = {p.name for p in rule.hyper_parameters}
-    settable = (subject.settable & ours) - set(subject.fixed)
+    settable = (subject.names.settable & ours) - set(subject.names.fixed)
     traces: list[Trace] = []
     notes: list[str] = []
     while not traces:
         try:
-            traces = [_trace(subject, probe) for probe in probes(rule, settable, subject.per_step & settable)]
+            traces = [_trace(subject, probe) for probe in probes(rule, settable, subject.names.per_step & settable)]
         except Unsupported as reason:
             # Some numbers exclude each other (torch: nesterov and dampening). Neutral ones can be left alone.
             neutral = [n for n in ("dampening",) if n in settable]
@@ -85,29 +97,23 @@ def _verify(subject: Subject, rule: Rule) -> Verdict:
                 raise
             settable = settable - set(neutral)
             notes.append(f"{', '.join(neutral)} left at the default: {reason}")
-    held = {name: value for name, value in subject.fixed.items() if name in ours}
-    verdict = identify(traces, rule=rule, hyper=held, subject=subject.name, prefer=subject.framework)
+    held = {name: value for name, value in subject.names.fixed.items() if name in ours}
+    framework, versions = subject.interface.framework, subject.interface.versions
+    verdict = identify(traces, rule=rule, hyper=held, subject=subject.name, prefer=framework)
     if verdict.dtype != (given := dtype_of_probes(subject)):
         notes.append(f"its results are {verdict.dtype}, though its parameters were {given}")
     return dataclasses.replace(
-        verdict, defaults=subject.defaults, versions=subject.versions, notes=(*verdict.notes, *notes)
+        verdict, defaults=subject.names.defaults, versions=versions, notes=(*verdict.notes, *notes)
     )
 
 
 def _trace(subject: Subject, probe: Probe) -> Trace:
-    hyper = [{**now, **subject.fixed} for now in probe.hyper]
+    hyper = [{**now, **subject.names.fixed} for now in probe.hyper]
     dtype = PARAMETER_DTYPES[dtype_of_probes(subject)]
     params = [w.astype(dtype) for w in probe.params]
     grads = [[g.astype(dtype) for g in now] for now in probe.grads]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what a stranger's code warns of is not the verdict's business
-        try:
-            results = subject.drive(params, grads, hyper)
-        except Unsupported:
-            raise
-        except (Exception, SystemExit) as error:  # a stranger's code may raise anything: that is the answer
-            raise Unsupported(f"{subject.name} raised {type(error).__name__}: {error}") from error
     names = set(probe.hyper[0])
+    results = subject.drive(params, grads, hyper)
     trace = Trace(params, grads, [{k: v for k, v in now.items() if k in names} for now in hyper], results)
     try:
         trace.arrays()

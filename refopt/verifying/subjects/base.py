@@ -2,47 +2,74 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from refopt.engines.dtypes import PARAMETER_DTYPES
-from refopt.spec.errors import RefoptError, Unsupported, given_twice, unknown
+from refopt.rules import RULES
+from refopt.spec.errors import RefoptError, given_twice, unknown
 from refopt.verifying.candidates import rule_name_of
+from refopt.verifying.drivers.base import is_number
 
 DTYPE = "float64"  # of the parameters and gradients that probes have: there, rounding hides nothing
+BETAS = ("beta1", "beta2")  # which may be given as one argument, betas
+QUIET = {"eps_root"}  # whose 0 is no convention: it is probed only where the user gives it
 
 
 def dtype_of_probes(subject: Subject) -> str:
-    """float64; or, of a subject that says which `dtypes` it takes and has it not, the finest of those."""
-    taken = getattr(subject, "dtypes", (DTYPE,))
-    return next(name for name in PARAMETER_DTYPES if name in taken)
+    """float64; or, of a subject that has it not, the finest of those that it takes."""
+    return next(name for name in PARAMETER_DTYPES if name in subject.interface.dtypes)
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a subject takes.
+
+    `arguments` are those that can be set when it is made, with their defaults: numbers, None for none, or anything;
+    `per_step` are those that can change between steps (None: all). With `any_argument` it takes others as well, with
+    `any_number` every number that a rule has. An `average` is given parameters in place of gradients.
+    """
+
+    arguments: Mapping[str, Any]
+    per_step: frozenset[str] | None = None
+    any_argument: bool = False
+    any_number: bool = False
+    average: bool = False
+    dtypes: Sequence[str] = (DTYPE,)
+    framework: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a subject calls its numbers, and which the user has given.
+
+    `argument` has refopt's names and the subject's for them; `settable` are those that can be chosen when it is made,
+    `per_step` those that can change between steps; `fixed` are the numbers that the user gave, `others` the arguments
+    that are none. `defaults` are its own numbers.
+    """
+
+    argument: Mapping[str, str]
+    settable: frozenset[str]
+    per_step: frozenset[str]
+    fixed: Mapping[str, float]
+    others: Mapping[str, Any]
+    defaults: Mapping[str, float]
+
+    def own(self, hyper: Mapping[str, float]) -> dict[str, float]:
+        """Numbers by the subject's own names."""
+        return {self.argument[name]: value for name, value in hyper.items()}
 
 
 class Subject(Protocol):
-    """An optimizer that can be made afresh and driven.
-
-    `settable` are the hyper-parameters (by refopt's names) that can be chosen when it is made, `per_step` those that
-    can change between steps; `fixed` are the numbers that the user gave. `defaults` are its own.
-    """
+    """An optimizer, or an average, that can be made afresh and driven."""
 
     name: str
-    framework: str
-    settable: frozenset[str]
-    per_step: frozenset[str]
-    fixed: dict[str, float]
-    defaults: dict[str, float]
-    versions: dict[str, str]
-
-    def __init__(self, name: str, target: Any, options: Mapping[str, Any]) -> None:
-        """Read the target's signature and the user's options for it. Raises RefoptError for options that it lacks."""
-
-    @staticmethod
-    def takes(target: Any) -> bool:
-        """Whether a target is of this kind. Must not import a framework to tell."""
+    interface: Interface
+    names: Names
 
     def drive(
         self, params: list[np.ndarray], grads: list[list[np.ndarray]], hyper: list[dict[str, float]]
@@ -52,48 +79,31 @@ class Subject(Protocol):
         Raises Unsupported if it cannot be made or run so.
         """
 
-
-@dataclass(frozen=True)
-class Signature:
-    """What a subject takes: refopt's names to its own, the user's numbers and other options, and its own defaults."""
-
-    argument: dict[str, str]
-    fixed: dict[str, float]
-    others: dict[str, Any]
-    defaults: dict[str, float]
+    def close(self) -> None:
+        """Give back what it holds: nothing more will be asked of it."""
 
 
-def signature(
-    subject: str, target: Callable[..., Any], options: Mapping[str, Any], known: dict[str, str] | None = None
-) -> Signature:
-    """A target's signature beside the user's options. `known` maps its names for hyper-parameters to refopt's."""
-    known = hyper_names(target) if known is None else known
+def names(subject: str, interface: Interface, options: Mapping[str, Any]) -> Names:
+    """A subject's names beside the user's options. Raises RefoptError for options that it has not."""
+    known = {own: ours for own in interface.arguments if (ours := rule_name_of(own, average=interface.average))}
+    if interface.any_number:
+        known |= {name: name for name in _all_numbers(interface.average) if name not in known.values()}
     fixed, others = split_options(subject, options, known)
-    taken = arguments(target)
-    if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
-        for name in others:
-            if name not in taken:
-                raise unknown(subject, "argument", name, [n for n in taken if n not in ("params", "self")])
-    defaults = {
-        ours: float(taken[name].default)
-        for name, ours in known.items()
-        if name in taken and _is_number(taken[name].default)
-    }
+    for name in others:
+        if name not in interface.arguments and not interface.any_argument:
+            raise unknown(subject, "argument", name, interface.arguments)
     # Of two names for one number (lr, and learning_rate that may replace it) the first is meant.
-    return Signature({ours: name for name, ours in reversed(known.items())}, fixed, others, defaults)
+    argument = {ours: own for own, ours in reversed(known.items())}
+    settable = frozenset(argument) - (QUIET - set(fixed))
+    may = {ours for ours, own in argument.items() if interface.per_step is None or own in interface.per_step}
+    taken = interface.arguments
+    defaults = {n: float(taken[own]) for n, own in reversed(argument.items()) if is_number(taken.get(own))}
+    return Names(argument, settable, settable & may, fixed, others, defaults)
 
 
-def arguments(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """The arguments of a function or class, by name."""
-    try:
-        return dict(inspect.signature(target).parameters)
-    except (TypeError, ValueError) as error:  # some that are written in C have none
-        raise Unsupported(f"{error}; wrap it in a Python function") from error
-
-
-def hyper_names(target: Callable[..., Any]) -> dict[str, str]:
-    """The subject's argument names that stand for hyper-parameters, and refopt's names for them."""
-    return {name: ours for name in arguments(target) if (ours := rule_name_of(name)) is not None}
+def _all_numbers(average: bool) -> list[str]:
+    rules = (rule for rule in RULES.values() if rule.average == average)
+    return list(dict.fromkeys(p.name for rule in rules for p in rule.hyper_parameters))
 
 
 def split_options(
@@ -105,9 +115,9 @@ def split_options(
     """
     numbers: dict[str, float] = {}
     others: dict[str, Any] = {}
-    for name, value in options.items():
+    for name, value in _spread(subject, options, known).items():
         ours = known.get(name) or (name if name in known.values() else None)
-        if ours is not None and _is_number(value):
+        if ours is not None and is_number(value):
             if ours in numbers:
                 raise given_twice(subject, ours, name)
             numbers[ours] = float(value)
@@ -118,5 +128,11 @@ def split_options(
     return numbers, others
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _spread(subject: str, options: Mapping[str, Any], known: Mapping[str, str]) -> Mapping[str, Any]:
+    """betas=(0.9, 0.999) as its two numbers, where these have names."""
+    betas = options.get("betas")
+    if not isinstance(betas, tuple | list) or not set(BETAS) <= set(known.values()):
+        return options
+    if len(betas) != len(BETAS):
+        raise RefoptError(f"{subject}: betas must be two numbers; got {betas!r}")
+    return {name: value for name, value in options.items() if name != "betas"} | dict(zip(BETAS, betas, strict=True))

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from refopt.spec.errors import RefoptError, Unsupported, shown, unknown
-from refopt.verifying.candidates import rule_name_of
-from refopt.verifying.subjects.base import split_options
+from refopt.spec.errors import RefoptError, Unsupported, shown
+from refopt.verifying.subjects.base import Interface, names
 from refopt.verifying.subjects.child import Child, Late
 from refopt.verifying.subjects.protocol import VERSION, declaration, decode_all, encode
 
@@ -33,6 +34,8 @@ class Command:
 
     words: Sequence[str]
     deadline: float = DEADLINE
+
+    restarts = False  # nothing of one run is left for the next
 
     def __post_init__(self) -> None:
         if isinstance(self.words, str) or not self.words or not all(isinstance(word, str) for word in self.words):
@@ -68,37 +71,35 @@ class Step:
     slots: dict[str, list[np.ndarray]]
 
 
+class Program(Protocol):
+    """What starts a process that speaks the protocol; if it `restarts`, one process makes all that is asked for."""
+
+    @property
+    def restarts(self) -> bool: ...
+
+    def __call__(self) -> Child: ...
+
+
 class ProcessSubject:
-    """A program. A fresh process is driven each time, so that nothing of one run is left for the next."""
+    """A program. A fresh process is driven each time, so that nothing of one run is left; unless one `restarts`."""
 
-    framework = "process"
-
-    def __init__(self, name: str, target: Command, options: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, target: Program, options: Mapping[str, Any]) -> None:
         self.name, self.target = name, target
-        with target() as child:
-            self.declared = child.ask(START, declaration)
-            child.stop()
-        known = {own: ours for own in self.declared.defaults if (ours := rule_name_of(own)) is not None}
-        self.fixed, self.options = split_options(name, options, known)
-        taken = [*self.declared.defaults, *self.declared.options]
-        for option, value in self.options.items():
-            if option not in taken:
-                raise unknown(name, "argument", option, taken)
-            _refuse_what_json_lacks(name, option, value)
-        # Of two names for one number the first is meant.
-        self.argument = {ours: own for own, ours in reversed(known.items())}
-        self.defaults = {
-            ours: default for ours, own in self.argument.items() if (default := self.declared.defaults[own]) is not None
-        }
-        self.settable = frozenset(self.argument)
-        self.per_step = frozenset(ours for ours, own in self.argument.items() if own in self.declared.per_step)
-        self.dtypes = self.declared.dtypes
-        self.versions = {self.declared.name: self.declared.version}
         self.late: Late | None = None
-
-    @staticmethod
-    def takes(target: Any) -> bool:
-        return isinstance(target, Command)
+        self.kept: Child | None = None
+        with self._child() as child:
+            self.declared = declared = child.ask(START, declaration)
+        self.interface = Interface(
+            {**declared.defaults, **dict.fromkeys(declared.options, "")},
+            declared.per_step,
+            average=declared.average,
+            dtypes=declared.dtypes,
+            framework=declared.name,
+            versions={declared.name: declared.version},
+        )
+        self.names = names(name, self.interface, options)
+        for option, value in self.names.others.items():
+            _refuse_what_json_lacks(name, option, value)
 
     def drive(
         self, params: list[np.ndarray], grads: list[list[np.ndarray]], hyper: list[dict[str, float]]
@@ -114,20 +115,38 @@ class ProcessSubject:
         state: bool = False,
     ) -> list[Step]:
         """Drive it, and ask for its state after each step as well. Raises Unsupported if it shows none."""
-        for dtype in {w.dtype.name for w in params} - set(self.dtypes):
-            raise Unsupported(f"{self.name} takes {' and '.join(self.dtypes)}, not {dtype}")
+        for dtype in {w.dtype.name for w in params} - set(self.declared.dtypes):
+            raise Unsupported(f"{self.name} takes {' and '.join(self.declared.dtypes)}, not {dtype}")
         if state and not self.declared.slots:
             raise Unsupported(f"{self.name} declares no slots, so its state cannot be seen")
         if self.late:  # another rule would wait for it as long
             raise self.late
         try:
-            with self.target() as child:
+            with self._child() as child:
                 steps = list(self._steps(child, params, grads, hyper, state))
-                child.stop()
         except Late as late:
             self.late = late
             raise
         return steps
+
+    def close(self) -> None:
+        """End the process that is kept, if one is."""
+        if self.kept is not None:
+            self.kept.__exit__(None, None, None)
+            self.kept = None
+
+    @contextmanager
+    def _child(self) -> Iterator[Child]:
+        """A fresh process, which is told to stop at the end; or the one that is kept."""
+        if self.target.restarts:
+            if self.kept is None:
+                self.kept = self.target()
+                weakref.finalize(self, self.kept.kill)
+            yield self.kept
+        else:
+            with self.target() as child:
+                yield child
+                child.stop()
 
     def _steps(
         self,
@@ -137,21 +156,18 @@ class ProcessSubject:
         hyper: list[dict[str, float]],
         state: bool,
     ) -> Iterator[Step]:
-        child.ask(START, declaration)
-        made = {"message": "init", "params": self._arrays(params), "hyper": self._numbers(hyper[0])}
-        child.ask({**made, "options": self.options}, lambda answer: None)
+        if not self.target.restarts:
+            child.ask(START, declaration)
+        made = {"message": "init", "params": self._arrays(params), "hyper": self.names.own(hyper[0])}
+        child.ask({**made, "options": dict(self.names.others)}, lambda answer: None)
         for t, (gradients, now) in enumerate(zip(grads, hyper, strict=True), start=1):
-            request = {"message": "step", "t": t, "hyper": self._numbers(now), "grads": self._arrays(gradients)}
+            request = {"message": "step", "t": t, "hyper": self.names.own(now), "grads": self._arrays(gradients)}
             new = child.ask(request, lambda answer: decode_all(answer.get("params"), "params", params))
             slots = child.ask({"message": "state"}, lambda answer: self._slots(answer, params)) if state else {}
             yield Step(new, slots)
 
     def _arrays(self, arrays: list[np.ndarray]) -> list[dict[str, Any]]:
         return [encode(array, self.declared.arrays) for array in arrays]
-
-    def _numbers(self, hyper: Mapping[str, float]) -> dict[str, float]:
-        """The numbers under the program's own names."""
-        return {self.argument[ours]: value for ours, value in hyper.items()}
 
     def _slots(self, answer: dict[str, Any], params: list[np.ndarray]) -> dict[str, list[np.ndarray]]:
         slots = answer.get("slots")

@@ -58,6 +58,7 @@ class Declaration:
     per_step: frozenset[str]
     options: tuple[str, ...]
     slots: tuple[str, ...]
+    average: bool
 
 
 def declaration(answer: dict[str, Any]) -> Declaration:
@@ -75,6 +76,8 @@ def declaration(answer: dict[str, Any]) -> Declaration:
     _demand("hyper", hyper, isinstance(hyper, dict), "an object of a program's hyper-parameters by name")
     for own, one in hyper.items():
         _demand(f"hyper.{own}", one, _is_hyper(one), 'an object such as {"default": 0.1, "per_step": true}')
+    average = answer.get("average", False)
+    _demand("average", average, isinstance(average, bool), "true for an average of parameters, or false")
     options, slots = answer.get("options", []), answer.get("slots", [])
     _demand("options", options, _is_texts(options), "a list of names")
     _demand("slots", slots, _is_texts(slots), "a list of names")
@@ -87,6 +90,7 @@ def declaration(answer: dict[str, Any]) -> Declaration:
         per_step=frozenset(own for own, one in hyper.items() if one.get("per_step", False)),
         options=tuple(options),
         slots=tuple(slots),
+        average=average,
     )
 
 

@@ -1,0 +1,83 @@
+"""What a driver is, and what its target takes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+Arrays = Sequence[np.ndarray]
+NEEDED = inspect.Parameter.empty  # the default of an argument that must be given
+
+
+class Refusal(Exception):
+    """The target cannot be driven so; the message says why."""
+
+
+class Driver(Protocol):
+    """One optimizer, which can be started afresh and stepped.
+
+    `arguments` are those of the target, with their defaults; those that are numbers can be set at the start, those in
+    `per_step` can change between steps as well (None: all can). `any_argument` says whether it takes others too.
+    If it is an average, what is stepped through is not gradients but parameters, and what comes back their average.
+    """
+
+    @property
+    def framework(self) -> str: ...
+    @property
+    def average(self) -> bool: ...
+    @property
+    def arguments(self) -> Mapping[str, Any]: ...
+    @property
+    def any_argument(self) -> bool: ...
+    @property
+    def per_step(self) -> frozenset[str] | None: ...
+    @property
+    def versions(self) -> Mapping[str, str]: ...
+
+    def __init__(self, target: Any) -> None: ...
+
+    @staticmethod
+    def takes(target: Any) -> bool:
+        """Whether a target is of this kind. Must not import a framework to tell."""
+
+    def start(self, params: Arrays, numbers: Mapping[str, float], options: Mapping[str, Any]) -> None:
+        """Make a fresh optimizer of these parameters. Raises Refusal if it cannot be; or whatever the target raises."""
+
+    def step(self, grads: Arrays, numbers: Mapping[str, float]) -> list[np.ndarray]:
+        """The parameters after a step, with all numbers that hold in it."""
+
+
+def arguments(target: Callable[..., Any], *skipped: str) -> dict[str, Any]:
+    """The arguments of a function or class and their defaults, but for those that are skipped."""
+    try:
+        found = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError) as error:  # some that are written in C have none
+        raise Refusal(f"{error}; wrap it in a Python function") from error
+    named = (p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    return {p.name: p.default for p in named if p.name not in skipped}
+
+
+def takes_any(target: Callable[..., Any]) -> bool:
+    """Whether a function has `**arguments`."""
+    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(target).parameters.values())
+
+
+def names_of(target: Any) -> list[str]:
+    """The names of a function's arguments in order; none if it has no signature that can be read."""
+    try:
+        return list(inspect.signature(target).parameters)
+    except (TypeError, ValueError):
+        return []
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def ancestors(target: Any) -> list[str]:
+    """The full names of a class and its bases, or of those of an object."""
+    kind = target if isinstance(target, type) else type(target)
+    return [f"{c.__module__}.{c.__qualname__}" for c in kind.__mro__]

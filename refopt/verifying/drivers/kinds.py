@@ -1,0 +1,36 @@
+"""Which driver a target has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .base import Driver, Refusal
+from .flax_nnx import NnxDriver
+from .function import FunctionDriver
+from .keras_optimizer import KerasAverageDriver, KerasDriver
+from .objax_module import ObjaxDriver
+from .optax_transform import OptaxAverageDriver, OptaxDriver
+from .torch_average import TorchAverageDriver
+from .torch_optim import TorchDriver
+
+# The first that takes a target has it; a function takes what is left.
+KINDS: tuple[type[Driver], ...] = (
+    TorchAverageDriver,
+    TorchDriver,
+    KerasDriver,
+    OptaxAverageDriver,
+    OptaxDriver,
+    ObjaxDriver,
+    NnxDriver,
+    FunctionDriver,
+)
+# Those that keep an average beside: what drives it, if that is asked for.
+AVERAGES: dict[type[Driver], type[Driver]] = {KerasDriver: KerasAverageDriver}
+
+
+def driver_of(target: Any, *, average: bool = False) -> Driver:
+    """The driver of a target; `average` asks for the average that an optimizer keeps. Raises Refusal if it has none."""
+    for kind in KINDS:
+        if kind.takes(target):
+            return (AVERAGES.get(kind, kind) if average else kind)(target)
+    raise Refusal(f"is a {type(target).__name__}; give an optimizer, what makes one, or a function")

@@ -1,0 +1,84 @@
+"""`torch.optim.Optimizer`: classes, functions that make one from parameters, and optimizers that somebody has made."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from .base import Arrays, Refusal, ancestors, arguments, names_of, takes_any
+
+OPTIMIZER = "torch.optim.optimizer.Optimizer"
+BETAS = ("beta1", "beta2")  # torch has them as one argument, betas
+
+
+class TorchDriver:
+    """Driven on the CPU. Numbers change between steps through the parameter groups."""
+
+    framework = "torch"
+    average = False
+
+    def __init__(self, target: Any) -> None:
+        self.torch = importlib.import_module("torch")
+        made = OPTIMIZER in ancestors(target) and not isinstance(target, type)
+        self.make = type(target) if made else target
+        self.any_argument = takes_any(self.make)
+        taken = arguments(self.make, *names_of(self.make)[:1])
+        if made:  # what it was made with stands in place of the class's defaults
+            taken |= {name: value for name, value in target.defaults.items() if name in taken}
+        self.kept = dict(taken) if made else {}
+        betas = taken.get("betas")
+        self.betas = isinstance(betas, tuple) and len(betas) == len(BETAS)  # some have three, which mean other things
+        self.arguments = dict(_each_beta(taken) if self.betas else taken)
+        self.per_step = self._in_groups()
+        self.versions = {"torch": self.torch.__version__}
+
+    @staticmethod
+    def takes(target: Any) -> bool:
+        """A function makes optimizers if its first argument is called `params`, and none `grads` or `state`."""
+        if OPTIMIZER in ancestors(target):
+            return True
+        names = [] if isinstance(target, type) or "torch" not in sys.modules else names_of(target)
+        return names[:1] == ["params"] and not {"grads", "state"} & set(names)
+
+    def start(self, params: Arrays, numbers: Mapping[str, float], options: Mapping[str, Any]) -> None:
+        self.tensors = [self.torch.tensor(w).requires_grad_() for w in params]
+        given = {**self.kept, **self._named(numbers), **options}
+        self.optimizer = self.make(self.tensors, **given)
+        if OPTIMIZER not in ancestors(self.optimizer):
+            raise Refusal(f"it must return a torch.optim.Optimizer; got a {type(self.optimizer).__name__}")
+
+    def step(self, grads: Arrays, numbers: Mapping[str, float]) -> list[np.ndarray]:
+        now = self._named(numbers)
+        for group in self.optimizer.param_groups:
+            group.update({name: value for name, value in now.items() if name in group})
+        for tensor, g in zip(self.tensors, grads, strict=True):
+            tensor.grad = self.torch.tensor(g)
+        self.optimizer.step()
+        return [tensor.detach().numpy().copy() for tensor in self.tensors]
+
+    def _named(self, numbers: Mapping[str, float]) -> dict[str, Any]:
+        """The numbers under torch's names."""
+        given: dict[str, Any] = dict(numbers)
+        if self.betas and BETAS[0] in given:
+            given["betas"] = tuple(given.pop(beta) for beta in BETAS)
+        return given
+
+    def _in_groups(self) -> frozenset[str] | None:
+        """The arguments that its parameter groups hold; None if it cannot be made of its defaults alone."""
+        try:
+            groups = self.make([self.torch.zeros(1, requires_grad=True)], **self.kept).param_groups
+        except Exception:  # a stranger's: it may need an argument, or refuse whatever it likes
+            return None
+        return frozenset(groups[0]) | (frozenset(BETAS) if "betas" in groups[0] else frozenset())
+
+
+def _each_beta(taken: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The arguments, with the two betas beside `betas`."""
+    for name, default in taken.items():
+        yield name, default
+        if name == "betas":
+            yield from zip(BETAS, default, strict=True)
