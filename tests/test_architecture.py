@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FRAMEWORKS = {"torch", "jax", "jaxlib", "numba", "keras", "optax", "tensorflow", "safetensors", "pytest"}
+FRAMEWORKS = {
+    "torch",
+    "jax",
+    "jaxlib",
+    "numba",
+    "keras",
+    "optax",
+    "flax",
+    "objax",
+    "tensorflow",
+    "safetensors",
+    "pytest",
+}
 OURS = {"refopt", "refopt_jax", "refopt_torch", "refopt_conformance"}
 
 # spec <- rules <- clocks <- engines <- selection <- {running, verifying, explaining} <- cli. A layer imports itself and
@@ -29,9 +41,11 @@ FRAMEWORKS_WHERE = {
 }
 # Frameworks that are imported by name, when a stranger's optimizer is driven: the folder, and which.
 BY_NAME = {
-    "refopt/verifying/subjects": {"torch", "jax", "optax", "keras", "tensorflow"},
+    "refopt/verifying/drivers": {"torch", "jax", "optax", "keras", "tensorflow", "flax", "objax"},
     "conformance/refopt_conformance/accuracy": {"torch", "jax", "optax", "keras"},
 }
+# It also runs under another name, in interpreters without refopt: its imports are relative, and stay within it.
+APART = "refopt/verifying/drivers"
 # The command line starts the suite, which is a program of its own, and asks whether pytest is there.
 CONFORM = {("refopt/cli.py", "refopt_conformance"), ("refopt/cli.py", "pytest")}
 
@@ -49,6 +63,8 @@ def imports(path: Path) -> Iterator[tuple[str, str]]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (("static", alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and name_of(path).startswith(APART) and node.level == 1:
+            yield "static", f"{APART.replace('/', '.')}.{node.module}"
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name_of(path)}: imports name the package, so that they can be searched"
             assert node.module is not None

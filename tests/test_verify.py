@@ -11,8 +11,8 @@ import pytest
 
 import refopt
 from refopt.spec.errors import RefoptError
-from refopt.verifying.subjects import resolve
-from refopt.verifying.subjects.base import signature
+from refopt.verifying.drivers import kinds
+from refopt.verifying.drivers.base import arguments
 
 # target, options, rule, dialect, departures from the dialect, some pinned axes
 ROWS = [
@@ -208,31 +208,29 @@ class Pair:
         return [w - learning_rate * g for w, g in zip(params, grads, strict=True)]
 
 
-class PairSubject:
-    framework = "pairs"
+class PairDriver:
+    framework, average, any_argument, per_step = "pairs", False, False, None
 
-    def __init__(self, name, target, options):
-        self.name, self.target = name, target
-        self.signature = signature(name, target.update, options)
-        self.fixed, self.defaults = self.signature.fixed, self.signature.defaults
-        self.settable = self.per_step = frozenset(self.signature.argument)
+    def __init__(self, target):
+        self.target = target
+        self.arguments = arguments(target.update, "self", "params", "grads")
         self.versions = {"pairs": "1.0"}
 
     @staticmethod
     def takes(target):
         return hasattr(target, "init") and hasattr(target, "update")
 
-    def drive(self, params, grads, hyper):
-        optimizer = self.target()
-        now, results = optimizer.init(params), []
-        for gradients, values in zip(grads, hyper, strict=True):
-            now = optimizer.update(now, gradients, **{self.signature.argument[n]: v for n, v in values.items()})
-            results.append(now)
-        return results
+    def start(self, params, numbers, options):
+        self.optimizer = self.target()
+        self.params = self.optimizer.init(params)
+
+    def step(self, grads, numbers):
+        self.params = self.optimizer.update(self.params, grads, **numbers)
+        return self.params
 
 
 def test_a_new_kind_of_subject_is_one_class_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """As CONTRIBUTING.md says."""
-    monkeypatch.setattr(resolve, "KINDS", (PairSubject, *resolve.KINDS))
+    monkeypatch.setattr(kinds, "KINDS", (PairDriver, *kinds.KINDS))
     verdict = refopt.verify(Pair)
     assert (verdict.status, verdict.rule, verdict.versions) == ("conforms", "sgd", {"pairs": "1.0"})

@@ -63,7 +63,9 @@ class Bare:
         course = list(chain(book.case, steps))
         if course[0].t != 1:
             raise Unsupported("the first step of this rule is infinite on purpose; a bare subject cannot start later")
-        hyper = [{n: step.hyper.values[n] for n in step.hyper.read if n in self.subject.names.settable} for step in course]
+        hyper = [
+            {n: step.hyper.values[n] for n in step.hyper.read if n in self.subject.names.settable} for step in course
+        ]
         grads = [step.grads or [] for step in course]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what a stranger's code warns of is not the suite's business

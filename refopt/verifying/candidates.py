@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from refopt.rules import RULES
@@ -50,25 +50,19 @@ def candidates(rule: Rule, known: Sequence[str]) -> Candidates:
     A choice that needs a number which is not given is not considered: without a weight decay there is nothing to say
     about where it acts. A number that every variant needs is taken as its neutral 0, and reported, or must be given.
     """
-    canonical = {axis.name: axis.choices[0] for axis in rule.axes}
-    needed = reads(rule, canonical)
-    assumed = {}
-    for name in needed:
-        if name in known:
-            continue
-        if rule.hyper_parameter(name).default != 0.0:
-            raise RefoptError(
-                f"{rule.name}: the trace needs {name} at every step; "
-                f"give it in trace.hyper, or as hyper={{'{name}': ...}}"
-            )
-        assumed[name] = 0.0
+    base, lacking = neutral_axes(rule, known)
+    if lacking:
+        raise RefoptError(
+            f"{rule.name}: the trace needs {lacking} at every step; "
+            f"give it in trace.hyper, or as hyper={{'{lacking}': ...}}"
+        )
+    needed = reads(rule, base)
+    assumed = {name: 0.0 for name in needed if name not in known}
     usable = {*known, *assumed}
     tables = {}
     for axis in (axis for axis in rule.axes if not axis.storage):
         tables[axis.name] = tuple(
-            choice
-            for choice in axis.choices
-            if set(reads(rule, {**canonical, axis.name: choice})) - set(needed) <= usable
+            choice for choice in axis.choices if set(reads(rule, {**base, axis.name: choice})) <= usable
         )
     found: dict[tuple[object, ...], tuple[Program, list[dict[str, str]]]] = {}
     for axes in variants(rule, tables):
@@ -76,6 +70,22 @@ def candidates(rule: Rule, known: Sequence[str]) -> Candidates:
         found.setdefault(one.key, (one, []))[1].append({name: axes[name] for name in tables})
     programs = tuple(Candidate(one, tuple(axes)) for one, axes in found.values())
     return Candidates(rule, tables, programs, assumed)
+
+
+def neutral_axes(rule: Rule, known: Collection[str]) -> tuple[dict[str, str], str | None]:
+    """The choices nearest to the canonical ones that read no number but the known, and those that may be taken as 0.
+
+    Also the number that they need nevertheless, or None.
+    """
+    base = {axis.name: axis.choices[0] for axis in rule.axes}
+
+    def lacking(axes: Mapping[str, str]) -> list[str]:
+        return [n for n in reads(rule, axes) if n not in known and rule.hyper_parameter(n).default != 0.0]
+
+    if lacking(base):  # a plain mean needs no decay
+        changed = [base | {axis.name: choice} for axis in rule.axes for choice in axis.choices[1:]]
+        base = min([base, *changed], key=lambda axes: len(lacking(axes)))
+    return base, next(iter(lacking(base)), None)
 
 
 def rule_name_of(hyper_name: str, *, average: bool = False) -> str | None:

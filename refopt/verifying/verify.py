@@ -9,7 +9,7 @@ from refopt.engines.dtypes import PARAMETER_DTYPES
 from refopt.rules import RULES, get_rule
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError, Unsupported
-from refopt.spec.hyper import reads
+from refopt.verifying.candidates import neutral_axes
 from refopt.verifying.identify import identify, nearest_of
 from refopt.verifying.probes import Probe, probes
 from refopt.verifying.subjects.base import Subject, dtype_of_probes
@@ -73,12 +73,12 @@ def _verify_one_of(subject: Subject, chosen: Rule | None) -> Verdict:
 
 def _lacking(subject: Subject, rule: Rule) -> str | None:
     """Why a subject cannot be of this rule: it has not its numbers. Or None."""
-    for name in reads(rule, {axis.name: axis.choices[0] for axis in rule.axes}):
-        parameter = rule.hyper_parameter(name)
-        if name not in subject.names.settable and parameter.default != 0.0:
-            names = " or ".join((name, *parameter.aliases))
-            return f"{subject.name} takes no {parameter.meaning}: none of its arguments is called {names}"
-    return None
+    _, name = neutral_axes(rule, subject.names.settable)
+    if name is None:
+        return None
+    parameter = rule.hyper_parameter(name)
+    names = " or ".join((name, *parameter.aliases))
+    return f"{subject.name} takes no {parameter.meaning}: none of its arguments is called {names}"
 
 
 def _verify(subject: Subject, rule: Rule) -> Verdict:

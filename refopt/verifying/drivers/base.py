@@ -16,6 +16,10 @@ class Refusal(Exception):
     """The target cannot be driven so; the message says why."""
 
 
+class NoTarget(Exception):
+    """What was given, or its name, is no target: the user has to give another."""
+
+
 class Driver(Protocol):
     """One optimizer, which can be started afresh and stepped.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .base import Driver, Refusal
+from .base import Driver, NoTarget
 from .flax_nnx import NnxDriver
 from .function import FunctionDriver
 from .keras_optimizer import KerasAverageDriver, KerasDriver
@@ -29,8 +29,10 @@ AVERAGES: dict[type[Driver], type[Driver]] = {KerasDriver: KerasAverageDriver}
 
 
 def driver_of(target: Any, *, average: bool = False) -> Driver:
-    """The driver of a target; `average` asks for the average that an optimizer keeps. Raises Refusal if it has none."""
+    """The driver of a target; `average` asks for the average that an optimizer keeps. Raises NoTarget if it has none."""
     for kind in KINDS:
         if kind.takes(target):
             return (AVERAGES.get(kind, kind) if average else kind)(target)
-    raise Refusal(f"is a {type(target).__name__}; give an optimizer, what makes one, or a function")
+    raise NoTarget(
+        f"is a {type(target).__name__}; give an optimizer class, an optimizer, an optax factory, or a function"
+    )

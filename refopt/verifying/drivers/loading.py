@@ -10,12 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from .base import Refusal
+from .base import NoTarget, Refusal
 from .keras_optimizer import choose_backend
-
-
-class NoTarget(Exception):
-    """The name is no target's: the user has to write another."""
 
 
 def load(target: str) -> Any:

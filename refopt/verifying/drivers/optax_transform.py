@@ -72,7 +72,7 @@ class OptaxDriver:
         return np.asarray(numbers.get(RATE, 0.0), self.params[0].dtype)
 
     def _injected(self) -> dict[str, float]:
-        """The numbers that `optax.inject_hyperparams` lets change, and what they are; of another transformation, none."""
+        """The numbers that `optax.inject_hyperparams` lets change, and what they are; of others, none."""
         jnp = importlib.import_module("jax.numpy")
         state = self.target.init([jnp.zeros(1)])
         return {name: float(value) for name, value in getattr(state, "hyperparams", {}).items() if np.ndim(value) == 0}
@@ -89,7 +89,7 @@ class OptaxAverageDriver:
 
     framework = "optax"
     average = True
-    per_step = frozenset()
+    per_step: frozenset[str] = frozenset()
 
     def __init__(self, target: Any) -> None:
         self.jax = importlib.import_module("jax")
@@ -99,7 +99,8 @@ class OptaxAverageDriver:
 
     @staticmethod
     def takes(target: Any) -> bool:
-        return str(getattr(target, "__module__", "")).startswith("optax.") and target.__name__ == "ema"
+        place = f"{getattr(target, '__module__', '')}.{getattr(target, '__name__', '')}"
+        return place.startswith("optax.") and place.endswith(".ema")
 
     def start(self, params: Arrays, numbers: Mapping[str, float], options: Mapping[str, Any]) -> None:
         jnp = importlib.import_module("jax.numpy")

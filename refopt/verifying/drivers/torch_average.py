@@ -22,7 +22,7 @@ class TorchAverageDriver:
     framework = "torch"
     average = True
     any_argument = False
-    per_step = frozenset()
+    per_step: frozenset[str] = frozenset()
 
     def __init__(self, target: Any) -> None:
         self.torch = importlib.import_module("torch")

@@ -8,8 +8,7 @@ from typing import Any
 
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.verifying.drivers import kinds
-from refopt.verifying.drivers.base import Refusal
-from refopt.verifying.drivers.loading import NoTarget
+from refopt.verifying.drivers.base import NoTarget, Refusal
 from refopt.verifying.drivers.loading import load as load_target
 from refopt.verifying.subjects.base import Subject
 from refopt.verifying.subjects.interpreter import Interpreter
@@ -35,8 +34,10 @@ def resolve(target: Any, options: Mapping[str, Any], *, average: bool = False) -
         return ProcessSubject(name, thing, options)
     try:
         return LibrarySubject(name, kinds.driver_of(thing, average=average), options)
-    except Refusal as refusal:
-        raise RefoptError(f"{name} {refusal}") from refusal
+    except NoTarget as problem:
+        raise RefoptError(f"{name} {problem}") from problem
+    except Refusal as problem:
+        raise Unsupported(f"{name}: {problem}") from problem
 
 
 def load(target: str) -> Any:
