@@ -6,6 +6,7 @@ parameter that has been 1 keeps the rounding of 1 when it comes back to 0.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,32 +34,56 @@ def rounding(dtype: np.dtype, steps: int) -> float:
 
 @dataclass(frozen=True)
 class Deviation:
-    """Where a trace leaves a variant: step (from 1), parameter, element, what was expected and what came."""
+    """Where a trace leaves a variant: step (from 1), parameter, element, what was expected and what came.
+
+    `trace` is the trace's number, from 1, and `name` what it is called.
+    """
 
     step: int
     quantity: str
     expected: float
     actual: float
     distance: float
+    trace: int = 1
+    name: str = ""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The largest distance of a trace from a variant, and the first step at which it is no rounding (None: never)."""
+    """The largest distance of traces from a variant, and the first step at which it is no rounding (None: never).
+
+    `allowed` is what counts as rounding in the trace where that distance is the largest share of it.
+    """
 
     distance: float
     first: Deviation | None
+    allowed: float
+
+    @property
+    def share(self) -> float:
+        return self.distance / self.allowed
+
+    @property
+    def excludes(self) -> bool:
+        """Whether it is far more than rounding. Between the two, nothing is decided."""
+        return self.share > EXCLUDED
+
+    @property
+    def reached(self) -> tuple[int, int]:
+        """How far it agrees: the trace and the step where it first does not."""
+        return (self.first.trace, self.first.step) if self.first else (sys.maxsize, 0)
 
 
 class Comparison:
     """One trace, prepared for comparison with many variants: float64, and element rules on one long array.
 
-    Distances are in ULPs of `dtype`; up to `allowed` they are rounding.
+    Distances are in ULPs of the trace's dtype; up to `allowed` they are rounding.
     """
 
-    def __init__(self, arrays: Arrays, hyper: Sequence[Mapping[str, float]], dtype: np.dtype, allowed: float) -> None:
-        self.spacing = float(ml_dtypes.finfo(dtype).eps)
-        self.allowed = allowed
+    def __init__(self, arrays: Arrays, hyper: Sequence[Mapping[str, float]], number: int = 1) -> None:
+        self.spacing = float(ml_dtypes.finfo(arrays.dtype).eps)
+        self.allowed = rounding(arrays.dtype, len(hyper))
+        self.number, self.name = number, arrays.name
         self.whole = _Rows(arrays, join=True)
         self.each = _Rows(arrays, join=False)
         self.numbers = [
@@ -79,11 +104,17 @@ class Comparison:
                     worst = max(worst, distance)
                     if first is None and distance > self.allowed:
                         first = Deviation(
-                            step, rows.place(i, at), float(value.flat[at]), float(actual.flat[at]), distance
+                            step,
+                            rows.place(i, at),
+                            float(value.flat[at]),
+                            float(actual.flat[at]),
+                            distance,
+                            self.number,
+                            self.name,
                         )
                 if worst > EXCLUDED * self.allowed and not thorough:
                     break
-        return Fit(worst, first)
+        return Fit(worst, first, self.allowed)
 
     def expected(self, program: Program, rows: _Rows) -> Iterator[list[np.ndarray]]:
         """What the variant makes of the trace's input, step by step."""

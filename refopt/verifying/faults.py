@@ -50,7 +50,7 @@ def explanations(
 
 
 def _likely(rule: Rule, ranked: Sequence[tuple[Candidate, Fit]]) -> Iterator[Candidate]:
-    nearest = sorted(ranked, key=lambda pair: (-(pair[1].first.step if pair[1].first else 0), pair[1].distance))
+    nearest = sorted(ranked, key=lambda pair: (*(-n for n in pair[1].reached), pair[1].share))
     dialects = [{axis.name: d.axes.get(axis.name, axis.choices[0]) for axis in rule.axes} for d in rule.dialects]
 
     def is_dialects(candidate: Candidate) -> bool:

@@ -13,11 +13,12 @@ from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError
 from refopt.spec.program import Program
 from refopt.verifying.candidates import Candidate, Candidates, candidates, canonical_hyper
-from refopt.verifying.distance import EXCLUDED, Comparison, Fit, rounding
+from refopt.verifying.distance import Comparison, Fit
 from refopt.verifying.faults import explanations
-from refopt.verifying.trace import Arrays, Trace, narrowest
+from refopt.verifying.trace import Arrays, Trace
 from refopt.verifying.verdict import AxisVerdict, Verdict
 
+SHORT = 100
 THOROUGH = 8  # excluded variants whose full distance is computed, to name the next best
 
 
@@ -65,10 +66,14 @@ def nearest_of(verdicts: Sequence[Verdict]) -> Verdict:
 
     It names the others.
     """
-    nearest = max(verdicts, key=lambda v: (bool(v.faults), v.first.step if v.first else 0, -(v.distance or 0.0)))
+    nearest = max(verdicts, key=lambda v: (bool(v.faults), *_reached(v), -(v.distance or 0.0)))
     others = [v.rule for v in verdicts if v is not nearest and v.rule is not None]
     note = (f"no variant of {' or '.join(others)} fits either",) if others else ()
     return replace(nearest, notes=(*nearest.notes, *note))
+
+
+def _reached(verdict: Verdict) -> tuple[int, int]:
+    return (verdict.first.trace, verdict.first.step) if verdict.first else (0, 0)
 
 
 def _identify(
@@ -78,33 +83,38 @@ def _identify(
     steps = [[{**held, **canonical_hyper(rule, now)} for now in arrays.hyper] for arrays in traces]
     known = set.intersection(*(set(now) for each in steps for now in each))
     found = candidates(rule, sorted(known))
-    dtype = narrowest(arrays.dtype for arrays in traces)
-    allowed = rounding(dtype, max(map(len, steps)))
     comparisons = [
-        Comparison(arrays, [{**found.assumed, **now} for now in each], dtype, allowed)
-        for arrays, each in zip(traces, steps, strict=True)
+        Comparison(arrays, [{**found.assumed, **now} for now in each], number)
+        for number, (arrays, each) in enumerate(zip(traces, steps, strict=True), start=1)
     ]
     fits = [(candidate, _fit(comparisons, candidate.program)) for candidate in found.programs]
     notes: tuple[str, ...] = ()
     if not any(np.isfinite(a.astype(np.float64)).any() for one in traces for step in one.results for a in step):
         fits, notes = _but_those_of_no_number(rule, fits)
-    best = min(fits, key=lambda pair: (pair[1].first is not None, -_step(pair[1]), pair[1].distance))
+    best = min(fits, key=lambda pair: _rank(pair[1]))
     verdict = Verdict(
         status="deviates",
         subject=subject,
         rule=rule.name,
-        allowed=allowed,
-        dtype=dtype.name,
+        dtype=traces[0].dtype.name,
         steps=sum(map(len, steps)),
+        runs=len(traces),
         assumed=found.assumed,
         notes=notes,
     )
     if best[1].first is not None:
-        distance = _fit(comparisons, best[0].program, thorough=True).distance
+        whole = _fit(_short(comparisons), best[0].program, thorough=True)
         faults = explanations(rule, fits, {*known, *found.assumed}, partial(_fit, comparisons))
-        return replace(verdict, distance=distance, first=best[1].first, nearest=best[0].axes[0], faults=faults)
-    fitting = [candidate for candidate, fit in fits if fit.distance <= EXCLUDED * allowed]
-    excluded = [pair for pair in fits if pair[1].distance > EXCLUDED * allowed]
+        return replace(
+            verdict,
+            distance=whole.distance,
+            allowed=whole.allowed,
+            first=best[1].first,
+            nearest=best[0].axes[0],
+            faults=faults,
+        )
+    fitting = [candidate for candidate, fit in fits if not fit.excludes]
+    excluded = [pair for pair in fits if pair[1].excludes]
     nearest = _next_best(comparisons, excluded)
     departures = _departures(found, fitting)
     dialect = min(departures, key=lambda name: (len(departures[name]), name != prefer))
@@ -116,6 +126,7 @@ def _identify(
         dialects=tuple(name for name, differing in departures.items() if not differing),
         axes=_axes(found, fitting),
         distance=best[1].distance,
+        allowed=best[1].allowed,
         next_distance=nearest[1] if nearest else None,
         next_axes=_difference(nearest[0], fitting) if nearest else {},
     )
@@ -142,18 +153,25 @@ def _but_those_of_no_number(
 
 def _fit(comparisons: Sequence[Comparison], program: Program, *, thorough: bool = False) -> Fit:
     """The worst of all traces. A program that one trace excludes is not run on the others, unless `thorough`."""
-    worst = Fit(0.0, None)
+    worst = Fit(0.0, None, 1.0)
     for comparison in comparisons:
         fit = comparison.fit(program, thorough=thorough)
         first = worst.first or fit.first
-        worst = Fit(max(worst.distance, fit.distance), first)
-        if worst.distance > EXCLUDED * comparison.allowed and not thorough:
+        worst = replace(fit if fit.share >= worst.share else worst, first=first)
+        if worst.excludes and not thorough:
             break
     return worst
 
 
-def _step(fit: Fit) -> int:
-    return fit.first.step if fit.first else 0
+def _short(comparisons: Sequence[Comparison]) -> Sequence[Comparison]:
+    """Those of few steps, if there are any: long ones take long, and say little more of what is wrong at once."""
+    return [one for one in comparisons if len(one.numbers) <= SHORT] or comparisons
+
+
+def _rank(fit: Fit) -> tuple[bool, int, int, float]:
+    """The best first: those that fit, then those that agree for longest."""
+    trace, step = fit.reached
+    return fit.first is not None, -trace, -step, fit.share
 
 
 def _axes(found: Candidates, fitting: Sequence[Candidate]) -> dict[str, AxisVerdict]:
@@ -184,9 +202,10 @@ def _next_best(
     comparisons: Sequence[Comparison], excluded: Sequence[tuple[Candidate, Fit]]
 ) -> tuple[Candidate, float] | None:
     """The nearest excluded variant and its whole distance."""
-    nearest = sorted(excluded, key=lambda pair: pair[1].distance)[:THOROUGH]
-    full = [(candidate, _fit(comparisons, candidate.program, thorough=True).distance) for candidate, _ in nearest]
-    return min(full, key=lambda pair: pair[1], default=None)
+    nearest = sorted(excluded, key=lambda pair: pair[1].share)[:THOROUGH]
+    full = [(candidate, _fit(_short(comparisons), candidate.program, thorough=True)) for candidate, _ in nearest]
+    best = min(full, key=lambda pair: pair[1].share, default=None)
+    return (best[0], best[1].distance) if best else None
 
 
 def _difference(candidate: Candidate, fitting: Sequence[Candidate]) -> dict[str, str]:

@@ -1,14 +1,16 @@
-"""Inputs that make conventions visible. Every number is exact in float32, so that no subject rounds it.
+"""Inputs that make conventions visible, and mistakes.
 
-What each is for: a rate that rises and falls (inside or outside the velocity), an eps that is not small (its place), a
-decay on and off, zero gradients at first and midway, tensors of zeros (zero norms), a burst followed by calm (amsgrad),
-large parameters, betas that change midway where the subject lets them (powers or products).
+What the usual ones are for: a rate that rises and falls (inside or outside the velocity), an eps that is not small (its
+place), a decay on and off, zero gradients at first and midway, tensors of zeros (zero norms), a burst followed by calm
+(amsgrad), large parameters, betas that change midway where the subject lets them (powers or products). Every number is
+exact in bfloat16 or float32, so that no subject rounds it. Then those for what these do not show: numbers that are
+rounded, numbers that are zero, steps beyond what a small counter holds, and gradients that are no numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +26,15 @@ QUIET = 2  # the index of the tensor whose parameters start at zero
 CHANGES = {"beta1": 0.625, "beta2": 0.875, "mu": 0.5}
 CHANGE_AT = 8
 
+# Numbers that no binary format has: the usual ones and a hundredth more.
+DECIMAL = "of decimal numbers"
+# Averages that are long enough for step 2049 to matter, where counters of few bits have stopped.
+LATE, LATE_STEPS = "of many steps", 2072
+SLOW = {"mu": 1 - 2**-10, "beta1": 1 - 2**-10, "beta2": 1 - 2**-11}
+ZEROS = "of numbers that are zero"
+NEVER_ZERO = {"tc", "inv_gamma"}  # of which nothing would be left
+NO_NUMBERS = "of gradients that are no numbers"
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -32,14 +43,15 @@ class Probe:
     params: list[np.ndarray]
     grads: list[list[np.ndarray]]
     hyper: list[dict[str, float]]
+    name: str = ""
 
 
 def probes(rule: Rule, settable: Collection[str], per_step: Collection[str]) -> list[Probe]:
-    """The probes of a rule for a subject with these hyper-parameters, of which `per_step` may change between steps."""
+    """The usual probes of a rule for a subject with these numbers, of which `per_step` may change between steps."""
     made: list[Probe] = []
     values = {p.name: p.probes for p in rule.hyper_parameters if p.probes and p.name in settable}
     for number in range(max(len(p.probes) for p in rule.hyper_parameters)):
-        params, grads = _arrays(number, first_is_zero="g" in rule.hyper().program.arrays)
+        params, grads = _arrays(number, first_is_zero=not rule.average)
         base = {name: options[number % len(options)] for name, options in values.items()}
         hyper = []
         for step in range(1, STEPS + 1):
@@ -49,10 +61,49 @@ def probes(rule: Rule, settable: Collection[str], per_step: Collection[str]) -> 
             if "lr" in settable:
                 now["lr"] = RATES[step - 1] if "lr" in per_step else RATES[0]
             hyper.append(now)
-        probe = Probe(params, grads, hyper)
+        probe = Probe(params, grads, hyper, f"probe {number + 1}")
         if not any(probe.hyper == other.hyper for other in made):
             made.append(probe)
     return made
+
+
+def further_probes(rule: Rule, settable: Collection[str], per_step: Collection[str]) -> Iterator[Probe]:
+    """Those for what the usual ones do not show. A subject may refuse any of them."""
+    first, *others = probes(rule, settable, per_step)
+    usual = others[0] if others else first  # its gradients are nowhere all zero, and it has a decay
+    constant = replace(
+        usual, hyper=[{**usual.hyper[0], **({"lr": now["lr"]} if "lr" in now else {})} for now in usual.hyper]
+    )
+    yield _with(constant, DECIMAL, lambda name, value: float(f"{value * 1.01:.3g}"))
+    yield _with(constant, ZEROS, lambda name, value: value if name in {"lr", *NEVER_ZERO} else 0.0, still=5)
+    yield _broken(constant)
+    yield _late(rule, constant)
+
+
+def _with(probe: Probe, name: str, change: Callable[[str, float], float], still: int | None = None) -> Probe:
+    """The probe with other numbers; at the step `still`, the rate is zero if it may change."""
+    hyper = [{n: change(n, value) for n, value in now.items()} for now in probe.hyper]
+    if still is not None and any(now.get("lr") != hyper[0].get("lr") for now in hyper):
+        hyper[still - 1] = {**hyper[still - 1], "lr": 0.0}
+    return replace(probe, hyper=hyper, name=f"the run {name}")
+
+
+def _broken(probe: Probe) -> Probe:
+    """A NaN and two infinities among the gradients of three tensors; the others go on."""
+    grads = [[g.copy() for g in now] for now in probe.grads]
+    grads[2][1][1], grads[4][3][1, 2], grads[5][4][0, 0] = np.nan, np.inf, -np.inf
+    return replace(probe, grads=grads, name=f"the run {NO_NUMBERS}")
+
+
+def _late(rule: Rule, probe: Probe) -> Probe:
+    """A long run of one small tensor."""
+    random = np.random.default_rng([20150508, LATE_STEPS])
+    params = np.zeros(3) if not rule.average else np.ones(3)
+    grads = (random.standard_normal((LATE_STEPS, 3)) + 0.5).astype(np.float32).astype(np.float64)
+    numbers = {name: SLOW.get(name, value) for name, value in probe.hyper[0].items()}
+    numbers |= {"wd": 0.0} if "wd" in numbers else {}
+    numbers |= {"lr": 2.0**-10} if "lr" in numbers else {}
+    return Probe([params], [[g] for g in grads], [numbers] * LATE_STEPS, f"the run {LATE}")
 
 
 def _arrays(number: int, *, first_is_zero: bool) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:

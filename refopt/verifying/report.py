@@ -83,7 +83,8 @@ def facts_table(verdict: Verdict) -> Table:
             "next class", f"{ulps(verdict.next_distance)}, with {other}; excluded from {EXCLUDED * verdict.allowed:g}"
         )
     if verdict.first is not None:
-        table.add_row("first differs", f"step {verdict.first.step}, {verdict.first.quantity}")
+        where = f" of {verdict.first.name or f'trace {verdict.first.trace}'}" if verdict.runs > 1 else ""
+        table.add_row("first differs", f"step {verdict.first.step}{where}, {verdict.first.quantity}")
         table.add_row(
             "", f"expected {verdict.first.expected!r}, got {verdict.first.actual!r}, {ulps(verdict.first.distance)}"
         )
@@ -98,7 +99,8 @@ def facts_table(verdict: Verdict) -> Table:
     if verdict.defaults:
         table.add_row("defaults", ", ".join(f"{name}={value:g}" for name, value in verdict.defaults.items()))
     if verdict.steps:
-        table.add_row("seen", f"{verdict.steps} steps in {verdict.dtype}")
+        runs = f", in {verdict.runs} runs" if verdict.runs > 1 else ""
+        table.add_row("seen", f"{verdict.steps} steps in {verdict.dtype}{runs}")
     for note in verdict.notes:
         table.add_row("note", note)
     if verdict.versions:

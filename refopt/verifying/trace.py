@@ -25,12 +25,14 @@ class Trace:
         grads: one tree per step, like `params`. For an average (rule ema): the parameters that it was given.
         hyper: one mapping per step, so that a rate may vary; names as the rule's or a framework's ("momentum", "b1").
         results: one tree per step: the parameters after it. For an average: its value after it.
+        name: what a verdict calls it.
     """
 
     params: Any
     grads: Sequence[Any]
     hyper: Sequence[Mapping[str, float]]
     results: Sequence[Any]
+    name: str = ""
 
     def __post_init__(self) -> None:
         steps = len(self.grads)
@@ -80,7 +82,7 @@ class Trace:
                     raise RefoptError(f"{what}: {reason}")
                 if array.dtype != first.dtype:
                     raise RefoptError(f"{what} must have the dtype of step 1, {first.dtype}; got {array.dtype}")
-        return Arrays(params, grads, list(self.hyper), results, places)
+        return Arrays(params, grads, list(self.hyper), results, places, self.name)
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class Arrays:
     hyper: list[Mapping[str, float]]
     results: list[list[np.ndarray]]
     paths: list[str]
+    name: str = ""
 
     @property
     def dtype(self) -> np.dtype:

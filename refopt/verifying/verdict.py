@@ -47,6 +47,7 @@ class Verdict:
     allowed: float | None = None
     dtype: str | None = None
     steps: int = 0
+    runs: int = 1
     assumed: Mapping[str, float] = field(default_factory=dict)
     first: Deviation | None = None
     nearest: Mapping[str, str] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.verifying.candidates import neutral_axes
 from refopt.verifying.identify import identify, nearest_of
-from refopt.verifying.probes import Probe, probes
+from refopt.verifying.probes import Probe, further_probes, probes
 from refopt.verifying.subjects.base import Subject, dtype_of_probes
 from refopt.verifying.subjects.resolve import resolve
 from refopt.verifying.trace import Trace
@@ -100,6 +100,13 @@ def _verify(subject: Subject, rule: Rule) -> Verdict:
     held = {name: value for name, value in subject.names.fixed.items() if name in ours}
     framework, versions = subject.interface.framework, subject.interface.versions
     verdict = identify(traces, rule=rule, hyper=held, subject=subject.name, prefer=framework)
+    if verdict.conforms:
+        for probe in further_probes(rule, settable, subject.names.per_step & settable):
+            try:
+                traces.append(_trace(subject, probe))
+            except Unsupported as reason:
+                notes.append(f"not seen: {probe.name}: {reason}")
+        verdict = identify(traces, rule=rule, hyper=held, subject=subject.name, prefer=framework)
     if verdict.dtype != (given := dtype_of_probes(subject)):
         notes.append(f"its results are {verdict.dtype}, though its parameters were {given}")
     return dataclasses.replace(
@@ -114,7 +121,8 @@ def _trace(subject: Subject, probe: Probe) -> Trace:
     grads = [[g.astype(dtype) for g in now] for now in probe.grads]
     names = set(probe.hyper[0])
     results = subject.drive(params, grads, hyper)
-    trace = Trace(params, grads, [{k: v for k, v in now.items() if k in names} for now in hyper], results)
+    known = [{k: v for k, v in now.items() if k in names} for now in hyper]
+    trace = Trace(params, grads, known, results, probe.name)
     try:
         trace.arrays()
     except RefoptError as problem:
