@@ -82,7 +82,8 @@ def bare(target: str, rule: str | None, options: Mapping[str, Any]) -> Bare:
     subject = resolve(target, options)
     if subject.names.fixed:
         raise RefoptError(
-            f"{target}: the suite sets {', '.join(subject.names.fixed)} itself; give arguments that are no hyper-parameters"
+            f"{target}: the suite sets {', '.join(subject.names.fixed)} itself; "
+            f"give arguments that are no hyper-parameters"
         )
     verdict = verify(target, rule=rule, **options)
     if verdict.rule is None or verdict.rule == "ema":

@@ -24,13 +24,15 @@ class Candidate:
 class Candidates:
     """All functions that the trace may be, the choices considered on each axis, and the numbers taken for granted.
 
-    Axes of storage are not among them: no trace shows what state is kept in.
+    Axes of storage are not among them: no trace shows what state is kept in. `usable` are the numbers that are known or
+    assumed.
     """
 
     rule: Rule
     tables: Mapping[str, tuple[str, ...]]
     programs: tuple[Candidate, ...]
     assumed: Mapping[str, float]
+    usable: frozenset[str]
 
 
 def canonical_hyper(rule: Rule, hyper: Mapping[str, float]) -> dict[str, float]:
@@ -69,7 +71,7 @@ def candidates(rule: Rule, known: Sequence[str]) -> Candidates:
         one = program(rule, axes)
         found.setdefault(one.key, (one, []))[1].append({name: axes[name] for name in tables})
     programs = tuple(Candidate(one, tuple(axes)) for one, axes in found.values())
-    return Candidates(rule, tables, programs, assumed)
+    return Candidates(rule, tables, programs, assumed, frozenset(usable))
 
 
 def neutral_axes(rule: Rule, known: Collection[str]) -> tuple[dict[str, str], str | None]:

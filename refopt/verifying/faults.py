@@ -9,7 +9,7 @@ from refopt.spec.declare import Rule
 from refopt.spec.faults import Fault
 from refopt.spec.hyper import conflict
 from refopt.spec.program import Program, program
-from refopt.verifying.candidates import Candidate
+from refopt.verifying.candidates import Candidate, Candidates
 from refopt.verifying.distance import Fit
 
 NEAREST = 24  # of the variants that the trace leaves last: under each of these all faults are tried
@@ -19,7 +19,8 @@ NEAREST = 24  # of the variants that the trace leaves last: under each of these 
 class Explanation:
     """A fault that fits: its name, what it does to training, where people met it, and the choices it is planted under.
 
-    `distance` is that of the trace from the faulty program, in ULPs.
+    `distance` is that of the trace from the faulty program, in ULPs. Of an implementation that conforms, `dialects` are
+    those of which it would be a fault, if one of them was meant.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Explanation:
     issues: tuple[str, ...]
     axes: dict[str, str]
     distance: float
+    dialects: tuple[str, ...] = ()
 
 
 def explanations(
@@ -49,6 +51,34 @@ def explanations(
     return ()
 
 
+def if_meant(found: Candidates, fitting: Sequence[Candidate], exact: Collection[str]) -> tuple[Explanation, ...]:
+    """The faults of other dialects than `exact` whose program is one of those that fit.
+
+    `axes` and `distance` say nothing more here: the program is that of the verdict.
+    """
+    keys = {candidate.program.key for candidate in fitting}
+    meant: dict[str, tuple[Fault, list[str]]] = {}
+    for dialect in found.rule.dialects:
+        if dialect.name in exact:
+            continue
+        axes = {a.name: a.choices[0] for a in found.rule.axes} | {
+            name: table[0] for name, table in found.tables.items()
+        }
+        axes |= {a: choice for a, choice in dialect.axes.items() if choice in found.tables.get(a, ())}
+        if conflict(found.rule, axes) is not None:
+            continue
+        for fault in found.rule.faults:
+            if _fits_in(found.rule, fault, axes) and program(found.rule, axes, fault).key in keys:
+                meant.setdefault(fault.name, (fault, []))[1].append(dialect.name)
+    return tuple(Explanation(f.name, f.effect, f.issues, {}, 0.0, tuple(names)) for f, names in meant.values())
+
+
+def _fits_in(rule: Rule, fault: Fault, axes: dict[str, str]) -> bool:
+    """Whether a fault can be planted under these choices."""
+    allowed = all(axes[axis] in choices for axis, choices in fault.only_with.items())
+    return allowed and conflict(rule, {**axes, **fault.axes}) is None
+
+
 def _likely(rule: Rule, ranked: Sequence[tuple[Candidate, Fit]]) -> Iterator[Candidate]:
     nearest = sorted(ranked, key=lambda pair: (*(-n for n in pair[1].reached), pair[1].share))
     dialects = [{axis.name: d.axes.get(axis.name, axis.choices[0]) for axis in rule.axes} for d in rule.dialects]
@@ -64,9 +94,7 @@ def _planted(rule: Rule, candidate: Candidate, known: Collection[str]) -> Iterat
     """Every fault in a variant, where it changes something and reads nothing that is not known."""
     axes = {axis.name: candidate.axes[0].get(axis.name, axis.choices[0]) for axis in rule.axes}
     for fault in rule.faults:
-        if any(axes[axis] not in choices for axis, choices in fault.only_with.items()):
-            continue
-        if conflict(rule, {**axes, **fault.axes}) is not None:
+        if not _fits_in(rule, fault, axes):
             continue
         broken = program(rule, axes, fault)
         reads = {*broken.hypers, *(broken.evaluate.hypers if broken.evaluate else ())}

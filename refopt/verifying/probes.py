@@ -45,6 +45,11 @@ class Probe:
     hyper: list[dict[str, float]]
     name: str = ""
 
+    @property
+    def decimal(self) -> bool:
+        """Whether its numbers are some that no binary format has."""
+        return self.name.endswith(DECIMAL)
+
 
 def probes(rule: Rule, settable: Collection[str], per_step: Collection[str]) -> list[Probe]:
     """The usual probes of a rule for a subject with these numbers, of which `per_step` may change between steps."""
@@ -67,8 +72,8 @@ def probes(rule: Rule, settable: Collection[str], per_step: Collection[str]) -> 
     return made
 
 
-def further_probes(rule: Rule, settable: Collection[str], per_step: Collection[str]) -> Iterator[Probe]:
-    """Those for what the usual ones do not show. A subject may refuse any of them."""
+def further_probes(rule: Rule, settable: Collection[str], per_step: Collection[str], *, late: bool) -> Iterator[Probe]:
+    """Those for what the usual ones do not show; `late`: a long run too. A subject may refuse any of them."""
     first, *others = probes(rule, settable, per_step)
     usual = others[0] if others else first  # its gradients are nowhere all zero, and it has a decay
     constant = replace(
@@ -77,7 +82,8 @@ def further_probes(rule: Rule, settable: Collection[str], per_step: Collection[s
     yield _with(constant, DECIMAL, lambda name, value: float(f"{value * 1.01:.3g}"))
     yield _with(constant, ZEROS, lambda name, value: value if name in {"lr", *NEVER_ZERO} else 0.0, still=5)
     yield _broken(constant)
-    yield _late(rule, constant)
+    if late:
+        yield _late(rule, constant)
 
 
 def _with(probe: Probe, name: str, change: Callable[[str, float], float], still: int | None = None) -> Probe:
@@ -89,9 +95,11 @@ def _with(probe: Probe, name: str, change: Callable[[str, float], float], still:
 
 
 def _broken(probe: Probe) -> Probe:
-    """A NaN and two infinities among the gradients of three tensors; the others go on."""
+    """A NaN among the gradients of three tensors; the others go on. (Infinities: averages are written in two ways,
+    which differ there alone.)
+    """
     grads = [[g.copy() for g in now] for now in probe.grads]
-    grads[2][1][1], grads[4][3][1, 2], grads[5][4][0, 0] = np.nan, np.inf, -np.inf
+    grads[2][1][1], grads[4][3][1, 2], grads[5][4][0, 0] = np.nan, np.nan, np.nan
     return replace(probe, grads=grads, name=f"the run {NO_NUMBERS}")
 
 

@@ -41,7 +41,8 @@ def headline(verdict: Verdict) -> Text:
         return line.append(f": {' '.join(verdict.reason.replace(f'{verdict.subject} ', '').split())}")
     rule = RULES[verdict.rule or ""]
     if verdict.status == "deviates":
-        return line.append(f" from every variant of {rule.name} ({rule.title})")
+        what = f"dialect {verdict.dialect}" if verdict.dialect else "every variant"
+        return line.append(f" from {what} of {rule.name} ({rule.title})")
     line.append(f" to {rule.name}, dialect {verdict.dialect}")
     if verdict.departures:
         line.append(" with " + ", ".join(f"{axis}={choice}" for axis, choice in verdict.departures.items()))
@@ -61,11 +62,11 @@ def axes_table(verdict: Verdict) -> Table:
         if declared.storage:  # nothing of it can be seen
             continue
         if axis.status == "open":
-            table.add_row(axis.name, " | ".join(axis.choices), "open", "these agree on all that was seen")
+            table.add_row(axis.name, " | ".join(axis.choices), "open", axis.why or "these agree on all that was seen")
         else:
             choice = axis.choices[0]
             meaning = declared.choice(choice).meaning
-            seen = meaning if axis.status == "pinned" else f"{meaning} (no other choice could be seen)"
+            seen = meaning if axis.status == "pinned" else f"{meaning} ({axis.why or 'no other choice could be seen'})"
             table.add_row(axis.name, choice, axis.status, seen)
     return table
 
@@ -89,7 +90,8 @@ def facts_table(verdict: Verdict) -> Table:
             "", f"expected {verdict.first.expected!r}, got {verdict.first.actual!r}, {ulps(verdict.first.distance)}"
         )
     for fault in verdict.faults:
-        table.add_row("fault", f"{fault.name}: {fault.effect}")
+        meant = f" (if {' or '.join(fault.dialects)} was meant)" if fault.dialects else ""
+        table.add_row("fault", f"{fault.name}{meant}: {fault.effect}")
         for issue in fault.issues:
             table.add_row("", issue)
     if len(verdict.dialects) > 1:

@@ -62,9 +62,14 @@ def compiled(lines: Sequence[Line]) -> list[Compiled]:
     return [Compiled(line.target, *_function(source_of(line.value))) for line in lines]
 
 
+def names_in(lines: Sequence[Line]) -> frozenset[str]:
+    """All names that the lines read, functions included."""
+    return frozenset().union(*(_names(source_of(line.value)) for line in lines))
+
+
 def of_tensors(lines: Sequence[Line]) -> bool:
     """Whether the lines must see each tensor as a whole: for its norm, its shape, or where its elements stand."""
-    return any(_names(source_of(line.value)) & (REDUCTIONS | PROPERTIES | OF_PLACES) for line in lines)
+    return bool(names_in(lines) & (REDUCTIONS | PROPERTIES | OF_PLACES))
 
 
 @cache

@@ -15,12 +15,14 @@ from refopt.verifying.faults import Explanation
 class AxisVerdict:
     """What the data says of one axis.
 
-    `choices` are those that fit; one means pinned. `considered` are those that could be computed at all.
+    `choices` are those that fit; one means pinned. `considered` are those that could be computed at all. `why` says of
+    one that is open why nobody can tell, or what would; of one that is assumed, what it lacks.
     """
 
     name: str
     choices: tuple[str, ...]
     considered: tuple[str, ...]
+    why: str = ""
 
     @property
     def status(self) -> Literal["pinned", "open", "assumed"]:
@@ -79,7 +81,12 @@ class Verdict:
         """The verdict as plain data, for JSON."""
         data = dataclasses.asdict(dataclasses.replace(self, axes={}))
         data["axes"] = {
-            name: {"status": axis.status, "choices": list(axis.choices), "considered": list(axis.considered)}
+            name: {
+                "status": axis.status,
+                "choices": list(axis.choices),
+                "considered": list(axis.considered),
+                "why": axis.why,
+            }
             for name, axis in self.axes.items()
         }
         return data

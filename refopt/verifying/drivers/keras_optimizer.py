@@ -32,6 +32,7 @@ class KerasDriver:
 
     framework = "keras"
     average = False
+    numbers_in = "float32"  # its learning rate is a float32 variable, whatever the parameters are
 
     def __init__(self, target: Any) -> None:
         self.keras = importlib.import_module("keras")

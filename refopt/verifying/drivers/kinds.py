@@ -29,7 +29,7 @@ AVERAGES: dict[type[Driver], type[Driver]] = {KerasDriver: KerasAverageDriver}
 
 
 def driver_of(target: Any, *, average: bool = False) -> Driver:
-    """The driver of a target; `average` asks for the average that an optimizer keeps. Raises NoTarget if it has none."""
+    """The driver of a target; `average` asks for the average that an optimizer keeps. NoTarget if it has none."""
     for kind in KINDS:
         if kind.takes(target):
             return (AVERAGES.get(kind, kind) if average else kind)(target)

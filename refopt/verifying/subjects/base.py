@@ -30,7 +30,8 @@ class Interface:
 
     `arguments` are those that can be set when it is made, with their defaults: numbers, None for none, or anything;
     `per_step` are those that can change between steps (None: all). With `any_argument` it takes others as well, with
-    `any_number` every number that a rule has. An `average` is given parameters in place of gradients.
+    `any_number` every number that a rule has. An `average` is given parameters in place of gradients. `numbers_in` is
+    the dtype in which it keeps its numbers, if it is narrower than the parameters'.
     """
 
     arguments: Mapping[str, Any]
@@ -39,6 +40,7 @@ class Interface:
     any_number: bool = False
     average: bool = False
     dtypes: Sequence[str] = (DTYPE,)
+    numbers_in: str = ""
     framework: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
 

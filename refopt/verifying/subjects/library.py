@@ -25,6 +25,7 @@ class LibrarySubject:
             driver.any_argument,
             getattr(driver, "any_number", False),
             driver.average,
+            numbers_in=getattr(driver, "numbers_in", ""),
             framework=driver.framework,
             versions=driver.versions,
         )

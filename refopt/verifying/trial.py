@@ -1,0 +1,100 @@
+"""One subject against one rule: shown probe after probe for as long as a variant agrees."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from refopt.engines.dtypes import PARAMETER_DTYPES
+from refopt.spec.declare import Rule
+from refopt.spec.errors import RefoptError, Unsupported
+from refopt.verifying.identification import Identification
+from refopt.verifying.probes import CHANGES, Probe, further_probes, probes
+from refopt.verifying.subjects.base import Subject, dtype_of_probes
+from refopt.verifying.trace import Trace
+from refopt.verifying.verdict import Verdict
+
+NEUTRAL = "dampening"  # which may be left alone where it excludes another number (torch: nesterov)
+
+
+class Trial:
+    """A subject that has been shown the first probe. Raises Unsupported if it cannot be run."""
+
+    def __init__(self, subject: Subject, rule: Rule, dialect: str | None = None) -> None:
+        self.subject, self.rule = subject, rule
+        ours = {p.name for p in rule.hyper_parameters}
+        self.settable = (subject.names.settable & ours) - set(subject.names.fixed)
+        self.notes: list[str] = []
+        try:
+            self.usual = self._probes()
+            first = _trace(subject, self.usual[0])
+        except Unsupported as reason:
+            if NEUTRAL not in self.settable:
+                raise
+            self.settable -= {NEUTRAL}
+            self.notes.append(f"{NEUTRAL} left at the default: {reason}")
+            self.usual = self._probes()
+            first = _trace(subject, self.usual[0])
+        held = {name: value for name, value in subject.names.fixed.items() if name in ours}
+        self.found = Identification(rule, first.hyper[0], held, dialect)
+        self.found.see(first.arrays())
+
+    def conforms(self) -> bool:
+        """Whether a variant agrees with all that can be shown. Raises Unsupported as before."""
+        if self.found.conforms:
+            self._show_the_others()
+        if self.found.conforms:
+            self._look_further()
+        return self.found.conforms
+
+    def verdict(self) -> Verdict:
+        """What has been seen; of one that does not conform, on all usual probes."""
+        self._show_the_others()
+        verdict = self.found.verdict(self.subject.name, self.subject.interface.framework)
+        notes = [*verdict.notes, *self.notes]
+        if verdict.dtype != (given := dtype_of_probes(self.subject)):
+            notes.append(f"its results are {verdict.dtype}, though its parameters were {given}")
+        names = self.subject.names
+        if still := [names.argument[n] for n in CHANGES if n in self.settable - names.per_step]:
+            notes.append(f"{', '.join(still)} cannot change between its steps")
+        versions = self.subject.interface.versions
+        return dataclasses.replace(verdict, defaults=names.defaults, versions=versions, notes=tuple(notes))
+
+    def _probes(self) -> list[Probe]:
+        return probes(self.rule, self.settable, self.subject.names.per_step & self.settable)
+
+    def _show_the_others(self) -> None:
+        for probe in self.usual[len(self.found.traces) :]:
+            self.found.see(_trace(self.subject, probe).arrays())
+
+    def _look_further(self) -> None:
+        """Show what the usual probes do not; what could not be shown, or was measured otherwise, becomes a note."""
+        per_step = self.subject.names.per_step & self.settable
+        for probe in further_probes(self.rule, self.settable, per_step, late=self.found.counts_steps):
+            try:
+                trace = _trace(self.subject, probe)
+            except Unsupported as reason:
+                self.notes.append(f"not seen: {probe.name}: {reason}")
+                continue
+            if probe.decimal and (own := self.subject.interface.numbers_in):
+                results = [[w.astype(PARAMETER_DTYPES[own]) for w in now] for now in trace.results]
+                trace = dataclasses.replace(trace, results=results)
+                self.notes.append(f"{probe.name} is measured in {own}: it keeps its numbers so")
+            self.found.see(trace.arrays())
+            if not self.found.conforms:
+                break
+
+
+def _trace(subject: Subject, probe: Probe) -> Trace:
+    hyper = [{**now, **subject.names.fixed} for now in probe.hyper]
+    dtype = PARAMETER_DTYPES[dtype_of_probes(subject)]
+    params = [w.astype(dtype) for w in probe.params]
+    grads = [[g.astype(dtype) for g in now] for now in probe.grads]
+    names = set(probe.hyper[0])
+    results = subject.drive(params, grads, hyper)
+    known = [{k: v for k, v in now.items() if k in names} for now in hyper]
+    trace = Trace(params, grads, known, results, probe.name)
+    try:
+        trace.arrays()
+    except RefoptError as problem:
+        raise Unsupported(f"{subject.name}: {problem}") from problem
+    return trace
