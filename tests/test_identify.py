@@ -175,7 +175,7 @@ def test_lines_shared_between_variants_are_the_engines(rule: str) -> None:
     """What the identifier computes once for many variants is what the NumPy engine computes for each, bit for bit."""
     every = list(variants(RULES[rule]))
     probe = record_all(RULES[rule].hyper(), "float64")[0]
-    comparison = Comparison(probe.arrays(), probe.hyper, np.dtype(np.float64), 0.0)
+    comparison = Comparison(probe.arrays(), probe.hyper)
     for axes in random.Random(0).sample(every, min(40, len(every))):
         hyper = RULES[rule].hyper(**axes)
         trace = record_all(hyper, "float64")[0]

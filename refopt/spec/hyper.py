@@ -117,6 +117,11 @@ def _choice(rule: Rule, axis: Axis, value: Any) -> str:
     return str(value)
 
 
+def complete(rule: Rule, axes: Mapping[str, str]) -> dict[str, str]:
+    """These choices, and for all other axes the canonical ones."""
+    return {axis.name: axes.get(axis.name, axis.choices[0]) for axis in rule.axes}
+
+
 def conflict(rule: Rule, axes: Mapping[str, str]) -> str | None:
     """Why these choices cannot be combined, or None."""
     for axis in rule.axes:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from refopt.spec.declare import Rule
 from refopt.spec.faults import Fault
-from refopt.spec.hyper import conflict
+from refopt.spec.hyper import complete, conflict
 from refopt.spec.program import Program, program
 from refopt.verifying.candidates import Candidate, Candidates
 from refopt.verifying.distance import Fit
@@ -51,32 +51,28 @@ def explanations(
     return ()
 
 
-def if_meant(found: Candidates, fitting: Sequence[Candidate], exact: Collection[str]) -> tuple[Explanation, ...]:
-    """The faults of other dialects than `exact` whose program is one of those that fit.
+def if_meant(found: Candidates, exact: Collection[str], fit: Callable[[Program], Fit]) -> tuple[Explanation, ...]:
+    """The faults that an implementation which conforms would have, were another dialect than those in `exact` meant.
 
-    `axes` and `distance` say nothing more here: the program is that of the verdict.
+    One man's rule is another's fault. Each is said once, with the dialects of which it would be one.
     """
-    keys = {candidate.program.key for candidate in fitting}
-    meant: dict[str, tuple[Fault, list[str]]] = {}
+    meant: dict[str, Explanation] = {}
     for dialect in found.rule.dialects:
-        if dialect.name in exact:
+        axes = {name: table[0] for name, table in found.tables.items()}
+        axes |= {axis: choice for axis, choice in dialect.axes.items() if choice in found.tables.get(axis, ())}
+        if dialect.name in exact or conflict(found.rule, complete(found.rule, axes)) is not None:
             continue
-        axes = {a.name: a.choices[0] for a in found.rule.axes} | {
-            name: table[0] for name, table in found.tables.items()
-        }
-        axes |= {a: choice for a, choice in dialect.axes.items() if choice in found.tables.get(a, ())}
-        if conflict(found.rule, axes) is not None:
-            continue
-        for fault in found.rule.faults:
-            if _fits_in(found.rule, fault, axes) and program(found.rule, axes, fault).key in keys:
-                meant.setdefault(fault.name, (fault, []))[1].append(dialect.name)
-    return tuple(Explanation(f.name, f.effect, f.issues, {}, 0.0, tuple(names)) for f, names in meant.values())
-
-
-def _fits_in(rule: Rule, fault: Fault, axes: dict[str, str]) -> bool:
-    """Whether a fault can be planted under these choices."""
-    allowed = all(axes[axis] in choices for axis, choices in fault.only_with.items())
-    return allowed and conflict(rule, {**axes, **fault.axes}) is None
+        candidate = Candidate(program(found.rule, complete(found.rule, axes)), (axes,))
+        for fault, broken in _planted(found.rule, candidate, found.usable):
+            if fault.name in meant:
+                known = meant[fault.name]
+                if known.axes == axes or fit(broken).first is None:
+                    meant[fault.name] = replace(known, dialects=(*known.dialects, dialect.name))
+            elif (seen := fit(broken)).first is None:
+                meant[fault.name] = Explanation(
+                    fault.name, fault.effect, fault.issues, axes, seen.distance, (dialect.name,)
+                )
+    return tuple(meant.values())
 
 
 def _likely(rule: Rule, ranked: Sequence[tuple[Candidate, Fit]]) -> Iterator[Candidate]:
@@ -92,9 +88,11 @@ def _likely(rule: Rule, ranked: Sequence[tuple[Candidate, Fit]]) -> Iterator[Can
 
 def _planted(rule: Rule, candidate: Candidate, known: Collection[str]) -> Iterator[tuple[Fault, Program]]:
     """Every fault in a variant, where it changes something and reads nothing that is not known."""
-    axes = {axis.name: candidate.axes[0].get(axis.name, axis.choices[0]) for axis in rule.axes}
+    axes = complete(rule, candidate.axes[0])
     for fault in rule.faults:
-        if not _fits_in(rule, fault, axes):
+        if any(axes[axis] not in choices for axis, choices in fault.only_with.items()):
+            continue
+        if conflict(rule, {**axes, **fault.axes}) is not None:
             continue
         broken = program(rule, axes, fault)
         reads = {*broken.hypers, *(broken.evaluate.hypers if broken.evaluate else ())}

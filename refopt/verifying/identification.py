@@ -142,7 +142,7 @@ class Identification:
             allowed=fit.allowed,
             next_distance=nearest[1] if nearest else None,
             next_axes=reading.difference(nearest[0], fitting) if nearest else {},
-            faults=() if own else if_meant(self.found, fitting, exact),
+            faults=() if own else if_meant(self.found, exact, partial(_all, self.comparisons)),
         )
 
 
@@ -151,11 +151,11 @@ def _but_those_of_no_number(rule: Rule, fits: Fits) -> tuple[Fits, tuple[str, ..
 
     Also a note that names those which agree. Raises RefoptError if all do.
     """
-    left = [pair for pair in fits if pair[1].first is not None]
-    if not left:
+    if all(fit.first is None for _, fit in fits):
         raise RefoptError("no result of the trace is finite, so it shows nothing; record one of finite gradients")
     note = "none of its results is finite"
-    broken = [candidate.axes[0] for candidate, fit in fits if fit.first is None]
+    left = [pair for pair in fits if pair[1].first is not None and np.isfinite(pair[1].first.expected)]
+    broken = [candidate.axes[0] for candidate, fit in fits if fit.first is None or not np.isfinite(fit.first.expected)]
     if broken:
         odd = {axis: choice for axis, choice in broken[0].items() if choice != rule.axis(axis).choices[0]}
         common = [f"{axis}={choice}" for axis, choice in odd.items() if all(one[axis] == choice for one in broken)]

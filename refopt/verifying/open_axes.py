@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from refopt.spec.hyper import conflict, reads
+from refopt.spec.hyper import complete, conflict, reads
 from refopt.spec.program import Program, program
 from refopt.verifying.candidates import Candidate, Candidates
 from refopt.verifying.distance import Comparison
@@ -55,7 +55,7 @@ def _lacking(found: Candidates, axis: str, numbers: Numbers) -> str:
     base = {name: table[0] for name, table in found.tables.items()}
     names: dict[str, None] = {}
     for choice in found.rule.axis(axis).choices[1:]:
-        needed = reads(found.rule, _complete(found, {**base, axis: choice}))
+        needed = reads(found.rule, complete(found.rule, {**base, axis: choice}))
         names |= {found.rule.hyper_parameter(n).meaning: None for n in needed if n not in numbers}
     return f"others need a {' or a '.join(names)}" if names else "no other choice goes with the others"
 
@@ -86,7 +86,7 @@ def _differing(one: Choices, other: Choices) -> list[str]:
 
 
 def _reason(found: Candidates, axis: str, one: Choices, other: Choices, numbers: Numbers, dtype: np.dtype) -> str:
-    a, b = (program(found.rule, _complete(found, choices)) for choices in (one, other))
+    a, b = (program(found.rule, complete(found.rule, choices)) for choices in (one, other))
     along = [name for name in _differing(one, other) if name != axis]
     beside = f" (with {', '.join(f'{name}={other[name]}' for name in along)})" if along else ""
     if a.key != b.key:
@@ -109,17 +109,12 @@ def _while(found: Candidates, axis: str, one: Choices, other: Choices, numbers: 
         if name == axis or one[name] != other[name]:
             continue
         for choice in table:
-            pair = [_complete(found, {**choices, name: choice}) for choices in (one, other)]
+            pair = [complete(found.rule, {**choices, name: choice}) for choices in (one, other)]
             if choice != one[name] and not any(conflict(found.rule, choices) for choices in pair):
                 a, b = (program(found.rule, choices) for choices in pair)
                 if a.key != b.key and _apart(found, a, b, whole, dtype):
                     return f", while {name} is {one[name]}"
     return ""
-
-
-def _complete(found: Candidates, choices: Choices) -> dict[str, str]:
-    """Axes of storage at their first choice."""
-    return {axis.name: choices.get(axis.name, axis.choices[0]) for axis in found.rule.axes}
 
 
 def _apart(found: Candidates, one: Program, other: Program, given: Input, dtype: np.dtype) -> bool:

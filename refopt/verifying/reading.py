@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from refopt.spec.declare import Dialect
-from refopt.spec.hyper import reads
+from refopt.spec.hyper import complete, reads
 from refopt.spec.program import Program
 from refopt.verifying.candidates import Candidate, Candidates
 from refopt.verifying.distance import Fit
@@ -30,7 +30,7 @@ def visible(found: Candidates, dialect: Dialect) -> dict[str, str]:
     What has not the number that a choice cannot do without (no decay of an average: it is no exponential one) is seen
     not to follow it.
     """
-    choices = {axis.name: dialect.axes.get(axis.name, axis.choices[0]) for axis in found.rule.axes}
+    choices = complete(found.rule, dialect.axes)
     return {axis: choice for axis, choice in choices.items() if axis in found.tables and _seen(found, axis, choice)}
 
 
@@ -38,7 +38,7 @@ def _seen(found: Candidates, axis: str, choice: str) -> bool:
     if choice in found.tables[axis]:
         return True
     base = {name: table[0] for name, table in found.tables.items()}
-    needed = reads(found.rule, {a.name: a.choices[0] for a in found.rule.axes} | base | {axis: choice})
+    needed = reads(found.rule, complete(found.rule, base | {axis: choice}))
     lacking = {name for name in needed if name not in found.usable}
     return any(found.rule.hyper_parameter(name).default != 0.0 for name in lacking)
 
