@@ -49,7 +49,7 @@ def subject_of(rule: Rule, fault: Fault, hyper: Hyper) -> Callable[..., Any]:
 
 
 def recorded(engine: Planted, hyper: Hyper, probe: Probe) -> Trace:
-    """What an average makes of a probe. A function is not told the parameters before the first step; a trace has them."""
+    """What an average makes of a probe. (A function is not told the parameters before the first step.)"""
     slots, results = engine.init(hyper, probe.params), []
     for t, (given, now) in enumerate(zip(probe.grads, probe.hyper, strict=True), start=1):
         numbers = hyper.replace(**{name: value for name, value in now.items() if name in hyper.read})

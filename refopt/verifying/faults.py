@@ -63,6 +63,8 @@ def if_meant(found: Candidates, exact: Collection[str], fit: Callable[[Program],
         if dialect.name in exact or conflict(found.rule, complete(found.rule, axes)) is not None:
             continue
         candidate = Candidate(program(found.rule, complete(found.rule, axes)), (axes,))
+        if fit(candidate.program).first is None:
+            continue  # what keeps it from being exact is no choice but a number that is not there
         for fault, broken in _planted(found.rule, candidate, found.usable):
             if fault.name in meant:
                 known = meant[fault.name]

@@ -53,11 +53,10 @@ def why_open(
 def _lacking(found: Candidates, axis: str, numbers: Numbers) -> str:
     """The number without which no other choice can be seen."""
     base = {name: table[0] for name, table in found.tables.items()}
-    names: dict[str, None] = {}
-    for choice in found.rule.axis(axis).choices[1:]:
-        needed = reads(found.rule, complete(found.rule, {**base, axis: choice}))
-        names |= {found.rule.hyper_parameter(n).meaning: None for n in needed if n not in numbers}
-    return f"others need a {' or a '.join(names)}" if names else "no other choice goes with the others"
+    others = [choice for choice in found.rule.axis(axis).choices if choice not in found.tables[axis]]
+    needed = [reads(found.rule, complete(found.rule, {**base, axis: choice})) for choice in others]
+    lacking = min(([n for n in names if n not in numbers] for names in needed), key=len)
+    return "others need " + " and ".join(f"{n}, the {found.rule.hyper_parameter(n).meaning}" for n in lacking)
 
 
 def _why(
@@ -104,11 +103,12 @@ def _reason(found: Candidates, axis: str, one: Choices, other: Choices, numbers:
 
 def _while(found: Candidates, axis: str, one: Choices, other: Choices, numbers: Numbers, dtype: np.dtype) -> str:
     """The choice of another axis under which two are one function, where another would make two of them."""
-    whole = _everything(_plain(numbers))
-    for name, table in found.tables.items():
+    usual = {p.name: p.default for p in found.rule.hyper_parameters}
+    whole = _everything(_plain({**usual, **numbers}))
+    for name in found.tables:
         if name == axis or one[name] != other[name]:
             continue
-        for choice in table:
+        for choice in found.rule.axis(name).choices:
             pair = [complete(found.rule, {**choices, name: choice}) for choices in (one, other)]
             if choice != one[name] and not any(conflict(found.rule, choices) for choices in pair):
                 a, b = (program(found.rule, choices) for choices in pair)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -90,7 +91,7 @@ def facts_table(verdict: Verdict) -> Table:
             "", f"expected {verdict.first.expected!r}, got {verdict.first.actual!r}, {ulps(verdict.first.distance)}"
         )
     for fault in verdict.faults:
-        meant = f" (if {' or '.join(fault.dialects)} was meant)" if fault.dialects else ""
+        meant = f" (if {either(fault.dialects)} was meant)" if fault.dialects else ""
         table.add_row("fault", f"{fault.name}{meant}: {fault.effect}")
         for issue in fault.issues:
             table.add_row("", issue)
@@ -108,6 +109,12 @@ def facts_table(verdict: Verdict) -> Table:
     if verdict.versions:
         table.add_row("versions", ", ".join(f"{name} {version}" for name, version in verdict.versions.items()))
     return table
+
+
+def either(names: Sequence[str]) -> str:
+    """a, b or c."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def ulps(distance: float) -> str:
