@@ -24,6 +24,9 @@ app = typer.Typer(
 )
 
 RuleName = Annotated[str, typer.Argument(help="A rule, e.g. adam; `refopt list` shows all.")]
+Claim = Annotated[
+    str | None, typer.Option("--dialect", help="The dialect that it is said to follow; it deviates if it does not.")
+]
 DialectName = Annotated[str | None, typer.Option(help="A dialect of the rule, e.g. torch; the paper's if not given.")]
 Options = Annotated[
     list[str] | None,
@@ -33,8 +36,8 @@ Options = Annotated[
 # What a command has an argument or an option of its own for, so that -H cannot mean it.
 SHOW = ("rule", "dialect", "format", "columns")
 EXPLAIN = ("rule", "dialect", "steps", "dtype", "coordinate")
-VERIFY = ("target", "rule")
-IDENTIFY = ("files", "rule")
+VERIFY = ("target", "rule", "dialect")
+IDENTIFY = ("files", "rule", "dialect")
 
 
 class Format(StrEnum):
@@ -127,6 +130,7 @@ def verify(
         typer.Option(help="The seconds that a program has for each answer: 10, with --python 120.", show_default=False),
     ] = None,
     rule: Annotated[str | None, typer.Option(help="The rule to look in; all if not given.")] = None,
+    dialect: Claim = None,
     hyper: Options = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
@@ -143,13 +147,14 @@ def verify(
     subject = target if command is None else verifying.Command.parse(command, **limit)
     if python is not None:
         subject = verifying.Interpreter(python, target, **limit)
-    _answer(verifying.verify(subject, rule=rule, **parse(hyper, *VERIFY)), as_json)
+    _answer(verifying.verify(subject, rule=rule, dialect=dialect, **parse(hyper, *VERIFY)), as_json)
 
 
 @app.command()
 def identify(
     files: Annotated[list[Path], typer.Argument(help="Traces that somebody recorded: .npz or .json.")],
     rule: Annotated[str | None, typer.Option(help="The rule to look in; all if not given.")] = None,
+    dialect: Claim = None,
     hyper: Options = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
@@ -161,7 +166,11 @@ def identify(
     traces = [verifying.Trace.load(file) for file in files]
     _answer(
         verifying.identify(
-            traces, rule=rule, hyper=parse(hyper, *IDENTIFY), subject=", ".join(file.name for file in files)
+            traces,
+            rule=rule,
+            dialect=dialect,
+            hyper=parse(hyper, *IDENTIFY),
+            subject=", ".join(file.name for file in files),
         ),
         as_json,
     )

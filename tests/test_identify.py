@@ -51,6 +51,7 @@ def test_gives_back_the_variant(rule: str, axes: dict[str, str], dtype: str) -> 
     for axis in (name for name in verdict.open if not RULES[rule].axis(name).storage):
         because = SAME_FUNCTION[rule, axis]
         assert all(hyper.axes[other] in choice for other, choice in because.items()), f"{axis} is open: {verdict}"
+        assert verdict.axes[axis].why.startswith("one function"), verdict
 
 
 def test_results_of_no_number_are_not_identified() -> None:
