@@ -25,6 +25,7 @@ from refopt.verifying.trace import Trace
 
 DRIVES = 60
 SECONDS = 2.0  # no drive begins later
+LONG = 64  # steps
 VISIBLE = 1e-3  # of the value: a deviation that was as large stays as large, so that nobody takes it for rounding
 
 
@@ -106,19 +107,36 @@ class _Search:
 
     def shrink(self) -> bool:
         """Find the smallest case. False if the deviation does not come again."""
-        of_norms = of_tensors(self.program.lines)
-        if not self._any(cuts.parameters(self.case, self.element)) and not self._late() and not self._shows(self.case):
+        cases = list(cuts.parameters(self.case, self.element))
+        long = len(self.case.grads) > LONG
+        if long:  # there is no time for many attempts
+            cases = [*cuts.quiet(cases[0]), *cases]
+        if not self._any(cases) and not self._late() and not self._shows(self.case):
             return False
-        self._shorten()
-        self._any(cuts.constant(self.case))
-        self._quiet()
+        for simpler in (self._calm, self._plain, self._shorten) if long else (self._shorten, self._calm, self._plain):
+            simpler()
+        return True
+
+    def _calm(self) -> None:
+        """Numbers that do not change, and gradients before the last step that are zero: as many as may be."""
+        self._any(cuts.constant(self.case, list(self.case.hyper[0])))
+        for name in self.case.hyper[0]:
+            self._any(cuts.constant(self.case, [name]))
+        if self._any(cuts.quiet(self.case)):
+            return
+        for start, end in cuts.parts(len(self.case.grads) - 1):
+            if any(g.any() for now in self.case.grads[start:end] for g in now):
+                self._shows(cuts.silent(self.case, start, end))
+
+    def _plain(self) -> None:
+        """Fewer elements, where one is not enough, and values that anybody can compute with."""
+        of_norms = of_tensors(self.program.lines)
         if of_norms:
             self._any(cuts.elements(self.case))
-        self._any(cuts.plain_params(self.case, zero=not of_norms))
+        self._any(cuts.plain_params(self.case, zero=not of_norms))  # a norm of zero is a case of its own
         self._any(cuts.plain_grads(self.case))
         for name in sorted(set(self.case.hyper[0]) - set(self.subject.names.fixed)):
             self._any(cuts.plain_hyper(self.case, name))
-        return True
 
     def _shorten(self) -> None:
         """The last steps alone: as few as will do."""
@@ -129,15 +147,6 @@ class _Search:
                     steps -= 1
                 return
             tried = steps
-
-    def _quiet(self) -> None:
-        """Gradients before the last step that are zero: all of them, else as many as may be."""
-        before = len(self.case.grads) - 1
-        if self._any(cuts.quiet(self.case)):
-            return
-        for start, end in cuts.parts(before):
-            if any(g.any() for now in self.case.grads[start:end] for g in now):
-                self._shows(cuts.silent(self.case, start, end))
 
     def _any(self, cases: Iterable[Case]) -> bool:
         """The first of these that shows the deviation is the smallest case from now on."""

@@ -103,21 +103,21 @@ def _reference(
     narrow: str | None,
 ) -> list[str]:
     """The lines that compute what is expected, through refopt's pure functions."""
-    paper = rule.hyper().axes
-    choices = [f"{name}={choice!r}" for name, choice in axes.items() if choice != paper[name]]
+    name, paper = quoted(rule.name), rule.hyper().axes
+    choices = [f"{axis}={quoted(choice)}" for axis, choice in axes.items() if choice != paper[axis]]
     choices += [f"{n}={v!r}" for n, v in assumed.items() if n in hyper.read and n not in case.hyper[0]]
     called = ", ".join([*choices, "**numbers" if constant else "**numbers[0]"])
-    lines = _wrapped(f"hyper = refopt.RULES[{rule.name!r}].hyper({called})")
+    lines = _wrapped(f"hyper = refopt.RULES[{name}].hyper({called})")
     start = "[w.astype(np.float64) for w in params]" if narrow else "params"
     given = "[x.astype(np.float64) for x in g]" if narrow else "g"
     loop = "for g in grads:" if constant else "for g, now in zip(grads, numbers):"
     now = "hyper" if constant else "hyper, **now"
     if hyper.program.reads_gradient:
-        lines += [f"expected = {start}", f"state = refopt.init({rule.name!r}, expected, hyper)", loop]
-        return [*lines, f"    expected, state = refopt.update({rule.name!r}, expected, {given}, state, {now})"]
-    lines += [f"state = refopt.init({rule.name!r}, {start}, hyper)", loop]
-    lines += [f"    values, state = refopt.update({rule.name!r}, {given}, None, state, {now})"]
-    return [*lines, f"expected = refopt.average({rule.name!r}, values, state, {now})"]
+        lines += [f"expected = {start}", f"state = refopt.init({name}, expected, hyper)", loop]
+        return [*lines, f"    expected, state = refopt.update({name}, expected, {given}, state, {now})"]
+    lines += [f"state = refopt.init({name}, {start}, hyper)", loop]
+    lines += [f"    values, state = refopt.update({name}, {given}, None, state, {now})"]
+    return [*lines, f"expected = refopt.average({name}, values, state, {now})"]
 
 
 def _arrays(case: Case, narrow: str | None) -> list[str]:
@@ -131,7 +131,10 @@ def _arrays(case: Case, narrow: str | None) -> list[str]:
     else:
         one = f"[np.array(x{dtype}) for x in g]"
         steps = [f"[{', '.join(map(_text, now))}]" for now in case.grads]
-    return [*_wrapped(f"params = [{params}]"), *_wrapped(f"grads = [{one} for g in {_sequence(steps)}]")]
+    grads = f"grads = [{one} for g in {_sequence(steps)}]"
+    if len(steps) == 1:
+        grads = f"grads = [[{', '.join(f'np.array({_text(g)}{dtype})' for g in case.grads[0])}]]"
+    return [*_wrapped(f"params = [{params}]"), *_wrapped(grads)]
 
 
 def _numbers(hyper: Sequence[Mapping[str, float]]) -> list[str]:
@@ -143,7 +146,7 @@ def _numbers(hyper: Sequence[Mapping[str, float]]) -> list[str]:
     same = {name: value for name, value in first.items() if name not in changing}
     rows = [", ".join(repr(now[name]) for name in changing) for now in hyper]
     rows = rows if len(changing) == 1 else [f"({row})" for row in rows]
-    each = "".join(f", {name!r}: {name}" for name in changing).replace("'", '"')
+    each = "".join(f", {quoted(name)}: {name}" for name in changing)
     each = f"{{**same{each}}}"
     return [
         *_wrapped(f"same = {_mapping(same)}"),
@@ -152,7 +155,13 @@ def _numbers(hyper: Sequence[Mapping[str, float]]) -> list[str]:
 
 
 def _mapping(numbers: Mapping[str, float]) -> str:
-    return "{" + ", ".join(f'"{name}": {value!r}' for name, value in numbers.items()) + "}"
+    return "{" + ", ".join(f"{quoted(name)}: {value!r}" for name, value in numbers.items()) + "}"
+
+
+def quoted(text: str) -> str:
+    """A text as code, between double quotes where it has none itself."""
+    single = repr(text)
+    return f'"{single[1:-1]}"' if single[0] == "'" and '"' not in single and "\\" not in single else single
 
 
 def _sequence(texts: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -50,11 +50,11 @@ def last(case: Case, steps: int) -> Case:
     return replace(case, grads=case.grads[-steps:], hyper=case.hyper[-steps:])
 
 
-def constant(case: Case) -> Iterator[Case]:
-    """The same numbers at every step: those of the last, or of the first."""
+def constant(case: Case, names: Collection[str]) -> Iterator[Case]:
+    """The same values of these numbers at every step: those of the last, or of the first."""
     for now in (case.hyper[-1], case.hyper[0]):
-        if any(other != now for other in case.hyper):
-            yield replace(case, hyper=[now] * len(case.hyper))
+        if any(other[name] != now[name] for other in case.hyper for name in names):
+            yield replace(case, hyper=[{**other, **{name: now[name] for name in names}} for other in case.hyper])
 
 
 def quiet(case: Case) -> Iterator[Case]:
@@ -98,7 +98,7 @@ def plain_hyper(case: Case, name: str) -> Iterator[Case]:
     if any(now[name] != value for now in case.hyper):
         return
     plain = 1.0 if name == "lr" else 0.0
-    rounded = (float(f"{value:.{digits}g}") for digits in DIGITS)
+    rounded = [_short(value, digits) for digits in DIGITS]
     for other in [plain] * (value != plain) + [r for r in rounded if len(repr(r)) < len(repr(value))]:
         yield replace(case, hyper=[{**now, name: other} for now in case.hyper])
 
@@ -106,6 +106,13 @@ def plain_hyper(case: Case, name: str) -> Iterator[Case]:
 def each(case: Case, part: Callable[[Leaves], Leaves]) -> Case:
     """The same part of the parameters and of all gradients."""
     return replace(case, params=part(case.params), grads=[part(now) for now in case.grads])
+
+
+def _short(value: float, digits: int) -> float:
+    """So many digits of a number; of what is nearly 1, such as a beta, of what it lacks."""
+    if 0.9 < value < 1:
+        return float(f"{1 - float(f'{1 - value:.{digits}g}'):.12g}")
+    return float(f"{value:.{digits}g}")
 
 
 def _plainer() -> list[Callable[[np.ndarray], np.ndarray]]:

@@ -8,7 +8,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from refopt.verifying.drivers import kinds
-from refopt.verifying.smallest_code import Expression
+from refopt.verifying.smallest_code import Expression, quoted
 from refopt.verifying.subjects.base import Subject
 from refopt.verifying.subjects.interpreter import Interpreter
 from refopt.verifying.subjects.library import LibrarySubject
@@ -38,7 +38,7 @@ def _target(subject: Subject) -> tuple[tuple[str, ...], tuple[str, ...], str]:
         return _process(subject)
     thing = _thing(subject)
     if isinstance(subject, LibrarySubject) and (name := _name(subject, thing)) is not None:
-        return (), (), repr(name)
+        return (), (), quoted(name)
     return (), ("# target: the optimizer that was given to refopt.verify", f"target = {YOURS}"), "target"
 
 
@@ -47,12 +47,12 @@ def _process(subject: ProcessSubject) -> tuple[tuple[str, ...], tuple[str, ...],
     if isinstance(program, Interpreter):
         more = "" if program.deadline == Interpreter.deadline else f", deadline={program.deadline!r}"
         more += ", average=True" if program.average else ""
-        text = f"Interpreter({str(program.python)!r}, {program.target!r}{more})"
+        text = f"Interpreter({quoted(str(program.python))}, {quoted(program.target)}{more})"
         return ("from refopt.verifying import Interpreter",), (f"target = {text}",), "target"
     if isinstance(program, Command) and program.deadline != Command.deadline:
         text = f"Command({list(program.words)!r}, deadline={program.deadline!r})"
         return ("from refopt.verifying import Command",), (f"target = {text}",), "target"
-    return (), (), repr(subject.name if subject.name.startswith(PREFIX) else str(program))
+    return (), (), quoted(subject.name if subject.name.startswith(PREFIX) else str(program))
 
 
 def _thing(subject: Subject) -> Any:
