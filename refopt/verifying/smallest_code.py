@@ -53,7 +53,7 @@ def code(
     None if it would be longer than anybody reads, or if numbers that the rule does not read change between steps.
     """
     hyper = rule.hyper(**axes)
-    read = {name for name in hyper.read if name in case.hyper[0]}
+    read = [name for name in hyper.read if name in case.hyper[0]]
     unread = {name: value for name, value in case.hyper[0].items() if name not in read}
     if driven and any(now[name] != value for now in case.hyper for name, value in unread.items()):
         return None
@@ -62,7 +62,7 @@ def code(
     lines = ["import numpy as np", *(driven.imports if driven else ()), "import refopt", ""]
     if narrow == "bfloat16":
         lines.insert(0, "import ml_dtypes")
-    lines += [*_arrays(case, narrow), *_numbers([{n: now[n] for n in now if n in read} for now in case.hyper])]
+    lines += [*_arrays(case, narrow), *_numbers([{n: now[n] for n in read} for now in case.hyper])]
     if driven:
         more = [*driven.arguments, *(f"{name}={value!r}" for name, value in unread.items())]
         given = ", ".join([driven.target, "params", "grads", "numbers", *more])

@@ -58,10 +58,13 @@ def constant(case: Case, names: Collection[str]) -> Iterator[Case]:
 
 
 def quiet(case: Case) -> Iterator[Case]:
-    """All gradients before the last zero; or, of many, all like the last."""
+    """All gradients before the last zero, the last as it is, or 1 if it is zero; or, of many, all like the last."""
     before = len(case.grads) - 1
     if before:
         yield silent(case, 0, before)
+        if not any(g.any() for g in case.grads[-1]):
+            ones = [np.ones_like(g) for g in case.grads[-1]]
+            yield silent(replace(case, grads=[*case.grads[:-1], ones]), 0, before)
     if before > COUNTED:
         yield replace(case, grads=[case.grads[-1]] * (before + 1))
 
