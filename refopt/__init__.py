@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from refopt.selection import get_backend, use
     from refopt.spec.errors import RefoptError, Unsupported
     from refopt.spec.hyper import Hyper
-    from refopt.verifying import Recorder, Trace, Verdict, identify, record, verify
+    from refopt.verifying import Recorder, Trace, Verdict, drive, identify, record, verify
 
 __version__ = "0.1.0"
 
@@ -33,7 +33,7 @@ _HOME = {
     "refopt.selection": ("get_backend", "use"),
     "refopt.spec.errors": ("RefoptError", "Unsupported"),
     "refopt.spec.hyper": ("Hyper",),
-    "refopt.verifying": ("Recorder", "Trace", "Verdict", "identify", "record", "verify"),
+    "refopt.verifying": ("Recorder", "Trace", "Verdict", "drive", "identify", "record", "verify"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
@@ -52,6 +52,7 @@ __all__ = [
     "Unsupported",
     "Verdict",
     "average",
+    "drive",
     "explain",
     "get_backend",
     "get_rule",
