@@ -43,6 +43,7 @@ class Identification:
         self.found = candidates(rule, sorted(self.known))
         self.claimed = None if dialect is None else reading.visible(self.found, rule.dialect(dialect))
         self.dialect = dialect
+        self.own = [reading.visible(self.found, one).items() for one in rule.dialects]
         self.fits: Fits = [(candidate, Fit(0.0, None, 1.0)) for candidate in self.found.programs]
         self.traces: list[Arrays] = []
         self.comparisons: list[Comparison] = []
@@ -82,7 +83,7 @@ class Identification:
         notes: tuple[str, ...] = ()
         if not any(np.isfinite(a.astype(np.float64)).any() for one in self.traces for s in one.results for a in s):
             fits, notes = _but_those_of_no_number(self.rule, fits)
-        best = min(fits, key=lambda pair: _rank(pair[1]))
+        best = min(fits, key=self._rank)
         verdict = Verdict(
             status="deviates",
             subject=subject,
@@ -100,6 +101,13 @@ class Identification:
             return self.fits
         wanted = self.claimed.items()
         return [(c, fit) for c, fit in self.fits if any(wanted <= axes.items() for axes in c.axes)]
+
+    def _rank(self, pair: tuple[Candidate, Fit]) -> tuple[bool, int, int, bool, float]:
+        """The best first: those that fit, then those that agree for longest, of these the dialects' own."""
+        candidate, fit = pair
+        trace, step = fit.reached
+        own = any(dialect <= axes.items() for dialect in self.own for axes in candidate.axes)
+        return fit.first is not None, -trace, -step, not own, fit.share
 
     def _deviates(self, verdict: Verdict, fits: Fits, nearest: Candidate, fit: Fit) -> Verdict:
         whole = _all(self.comparisons, nearest.program, thorough=True)
@@ -175,9 +183,3 @@ def _all(comparisons: Sequence[Comparison], program: Program, *, thorough: bool 
 
 def _worse(so_far: Fit, fit: Fit) -> Fit:
     return replace(fit if fit.share >= so_far.share else so_far, first=so_far.first or fit.first)
-
-
-def _rank(fit: Fit) -> tuple[bool, int, int, float]:
-    """The best first: those that fit, then those that agree for longest."""
-    trace, step = fit.reached
-    return fit.first is not None, -trace, -step, fit.share

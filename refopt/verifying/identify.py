@@ -10,6 +10,7 @@ from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError
 from refopt.verifying.candidates import canonical_hyper
 from refopt.verifying.identification import Identification
+from refopt.verifying.smallest import smallest_recorded
 from refopt.verifying.trace import Arrays, Trace
 from refopt.verifying.verdict import Verdict
 
@@ -39,20 +40,30 @@ def identify(
     traces = [one.arrays() for one in ([trace] if isinstance(trace, Trace) else trace)]
     if not traces:
         raise RefoptError("there is no trace to identify; give at least one")
-    if rule is not None:
-        return _identify(traces, get_rule(rule), dialect, hyper or {}, subject, prefer)
+    rules = [get_rule(rule)] if rule is not None else rules_with(dialect, RULES.values())
     verdicts, refusals = [], []
-    for one in rules_with(dialect, RULES.values()):
+    for one in rules:
         try:
             verdicts.append(_identify(traces, one, dialect, hyper or {}, subject, prefer))
         except RefoptError as refusal:
+            if rule is not None:
+                raise
             refusals.append(str(refusal))
             continue
         if verdicts[-1].conforms:
             return verdicts[-1]
     if not verdicts:
         raise RefoptError("the trace's hyper-parameters fit no rule: " + "; ".join(refusals))
-    return nearest_of(verdicts)
+    return _with_case(nearest_of(verdicts), [trace] if isinstance(trace, Trace) else trace, hyper or {})
+
+
+def _with_case(verdict: Verdict, traces: Sequence[Trace], hyper: Mapping[str, float]) -> Verdict:
+    """The verdict with the smallest case that shows how a trace deviates, where that is short."""
+    if verdict.first is None or verdict.rule is None:
+        return verdict
+    rule, trace = get_rule(verdict.rule), traces[verdict.first.trace - 1]
+    held = {**verdict.assumed, **canonical_hyper(rule, hyper)}
+    return replace(verdict, case=smallest_recorded(rule, verdict.nearest, held, trace, verdict.first) or "")
 
 
 def rules_with(dialect: str | None, rules: Iterable[Rule]) -> list[Rule]:

@@ -24,6 +24,12 @@ def render(verdict: Verdict) -> RenderableType:
         parts += ["", axes_table(verdict)]
     if (facts := facts_table(verdict)).row_count:
         parts += ["", facts]
+    if verdict.case:
+        parts += [
+            "",
+            Text("the smallest case that shows it:", "bold"),
+            Text(verdict.case, no_wrap=True, overflow="ignore"),
+        ]
     return Group(*parts)
 
 
@@ -91,8 +97,10 @@ def facts_table(verdict: Verdict) -> Table:
             "", f"expected {verdict.first.expected!r}, got {verdict.first.actual!r}, {ulps(verdict.first.distance)}"
         )
     for fault in verdict.faults:
-        meant = f" (if {either(fault.dialects)} was meant)" if fault.dialects else ""
-        table.add_row("fault", f"{fault.name}{meant}: {fault.effect}")
+        if fault.dialects:
+            table.add_row("else a fault", f"{fault.name}, if {either(fault.dialects)} was meant")
+            continue
+        table.add_row("fault", f"{fault.name}: {fault.effect}")
         for issue in fault.issues:
             table.add_row("", issue)
     if len(verdict.dialects) > 1:

@@ -9,6 +9,7 @@ from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.verifying.identification import Identification
 from refopt.verifying.probes import CHANGES, Probe, further_probes, probes
+from refopt.verifying.smallest import smallest
 from refopt.verifying.subjects.base import Subject, dtype_of_probes
 from refopt.verifying.trace import Trace
 from refopt.verifying.verdict import Verdict
@@ -36,7 +37,8 @@ class Trial:
             first = _trace(subject, self.usual[0])
         held = {name: value for name, value in subject.names.fixed.items() if name in ours}
         self.found = Identification(rule, first.hyper[0], held, dialect)
-        self.found.see(first.arrays())
+        self.shown: list[Trace] = []
+        self._show(first)
 
     def conforms(self) -> bool:
         """Whether a variant agrees with all that can be shown. Raises Unsupported as before."""
@@ -59,12 +61,23 @@ class Trial:
         versions = self.subject.interface.versions
         return dataclasses.replace(verdict, defaults=names.defaults, versions=versions, notes=tuple(notes))
 
+    def smallest(self, verdict: Verdict) -> str:
+        """The smallest case that shows how it deviates, as code; nothing if there is no short one."""
+        if verdict.first is None:
+            return ""
+        trace = self.shown[verdict.first.trace - 1]
+        return smallest(self.subject, self.rule, verdict.nearest, verdict.assumed, trace, verdict.first) or ""
+
     def _probes(self) -> list[Probe]:
         return probes(self.rule, self.settable, self.subject.names.per_step & self.settable)
 
     def _show_the_others(self) -> None:
-        for probe in self.usual[len(self.found.traces) :]:
-            self.found.see(_trace(self.subject, probe).arrays())
+        for probe in self.usual[len(self.shown) :]:
+            self._show(_trace(self.subject, probe))
+
+    def _show(self, trace: Trace) -> None:
+        self.shown.append(trace)
+        self.found.see(trace.arrays())
 
     def _look_further(self) -> None:
         """Show what the usual probes do not; what could not be shown, or was measured otherwise, becomes a note."""
@@ -79,7 +92,7 @@ class Trial:
                 results = [[w.astype(PARAMETER_DTYPES[own]) for w in now] for now in trace.results]
                 trace = dataclasses.replace(trace, results=results)
                 self.notes.append(f"{probe.name} is measured in {own}: it keeps its numbers so")
-            self.found.see(trace.arrays())
+            self._show(trace)
             if not self.found.conforms:
                 break
 

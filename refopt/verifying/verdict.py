@@ -54,6 +54,7 @@ class Verdict:
     first: Deviation | None = None
     nearest: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[Explanation, ...] = ()
+    case: str = ""
     defaults: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from refopt.rules import RULES, get_rule
@@ -63,14 +64,16 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None) -
             trials.append(trial)
         except Unsupported as failure:
             failures.append(str(failure))
-    verdicts = []
+    verdicts: dict[str, Verdict] = {}
     for trial in trials:
         try:
-            verdicts.append(trial.verdict())
+            verdicts[trial.rule.name] = trial.verdict()
         except Unsupported as failure:
             failures.append(str(failure))
     if verdicts:
-        return nearest_of(verdicts)
+        nearest = nearest_of(list(verdicts.values()))
+        (trial,) = (trial for trial in trials if trial.rule.name == nearest.rule)
+        return replace(nearest, case=trial.smallest(nearest))
     reason = "; ".join(dict.fromkeys(failures or refusals))  # what one rule after the other ran into, once
     return Verdict(status="unsupported", subject=subject.name, versions=subject.interface.versions, reason=reason)
 
