@@ -123,13 +123,17 @@ class _Search:
         for i in () if self.solved and count > EVERY else range(count):  # those that no chain of single choices reaches
             self.attempt(i)
         done: set[int] = set()
+        warm: set[tuple[int, tuple[str, ...]]] = set()
         while new := sorted(self.solved.keys() - done):
             done |= {*new}
             for i in new:
                 one = self.around([i])
+                start = self.solved[i].numbers
+                digest = tuple(f"{name}={value:.3g}" for name, value in start.items())
                 for j in (*one, *(j for j in self.around(one) if j not in one)):
-                    if j not in self.solved:
-                        self.attempt(j, warm=self.solved[i].numbers)
+                    if j not in self.solved and (j, digest) not in warm:
+                        warm.add((j, digest))
+                        self.attempt(j, warm=start)
         if self.solved:
             return sorted(self.solved.values(), key=self._order)
         nearest = sorted(self.tried, key=lambda i: self.tried[i][0])[:5]

@@ -11,21 +11,21 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from types import CodeType
 
 import ml_dtypes
 import numpy as np
 
 from refopt.spec.declare import HyperParameter
-from refopt.spec.lines import source_of
+from refopt.spec.lines import Line, source_of
 from refopt.spec.program import Program
 from refopt.verifying.distance import rounding
 from refopt.verifying.trace import Arrays
 
 FAR = 1e30  # stands for all distances beyond, and for those of no number
-STEP = 1e-6  # of the differences that stand for derivatives
-STRIDE = 2.0  # the most that a coordinate moves at once: by e**2
+STEP, LONG = 1e-6, 0.05  # of the differences that stand for derivatives, the shortest and the longest
+STRIDE = 2.0  # the most that a coordinate moves down at once: by e**2
+LEAP = 1e6  # the most by which a number grows at once, in multiples of itself
 LEAST = 1e-20  # numbers below count as zero
 AT_ONCE = 1 << 18  # elements in one array
 
@@ -131,9 +131,8 @@ class Model:
         self.program, self.given, self.coordinates = program, given, coordinates
         self.low = np.array([c.low for c in coordinates.values()])
         self.high = np.array([c.high for c in coordinates.values()])
-        self.update = [(line.target, _code(source_of(line.value))) for line in program.lines]
-        after = program.evaluate.lines if program.evaluate else ()
-        self.average = [(line.target, _code(source_of(line.value))) for line in after]
+        self.update = _code(program.lines)
+        self.average = _code(program.evaluate.lines if program.evaluate else ())
 
     def numbers(self, y: np.ndarray) -> dict[str, float]:
         return {name: float(c.value(y[i])) for i, (name, c) in enumerate(self.coordinates.items())}
@@ -162,23 +161,26 @@ class Model:
             for t, (g, known) in enumerate(zip(given.grads, given.known, strict=True), start=1):
                 values = {**FUNCTIONS, **known, **numbers, **state, "t": np.float64(t), "of_dimensions": given.ndim}
                 values |= {"w": w, "g": g} if program.reads_gradient else {"w": g}
-                for target, code in self.update:
-                    values[target] = eval(code, values)
+                exec(self.update, values)
                 state = {name: values[name] for name in state}
                 if program.writes_parameter:
                     w = values["w"]
-                for target, code in self.average:
-                    values[target] = eval(code, values)
+                exec(self.average, values)
                 result = values["a"] if program.evaluate else values["w"]
                 out[:, t - 1] = (result - given.results[t - 1]) * given.weights[t - 1]
             np.copyto(out, 0.0, where=np.broadcast_to(given.weights == 0, out.shape))
             out[np.isnan(out)] = FAR
         return np.clip(out, -FAR, FAR).reshape(count, -1)
 
-    def slopes(self, y: np.ndarray, base: np.ndarray) -> np.ndarray:
-        """The derivatives at every row, (rows, coordinates, distances)."""
+    def slopes(self, y: np.ndarray, base: np.ndarray, size: np.ndarray | None = None) -> np.ndarray:
+        """The derivatives at every row, (rows, coordinates, distances).
+
+        The differences are made of longer steps where the slope's size is known to be so small that what counts as
+        rounding would hide a short one.
+        """
         count, k = y.shape
-        steps = np.where(y + STEP > self.high, -STEP, STEP)
+        steps = np.full((count, k), STEP) if size is None else np.clip(1.0 / size, STEP, LONG)
+        steps = np.where(y + steps > self.high, -steps, steps)
         moved = y[:, None, :] + steps[:, None, :] * np.eye(k)
         return (self.distances(moved.reshape(-1, k)).reshape(count, k, -1) - base[:, None]) / steps[:, :, None]
 
@@ -192,11 +194,14 @@ def descend(model: Model, y: np.ndarray, *, rounds: int = 40, fixed: Sequence[in
     here = model.distances(y)
     cost = (here**2).mean(1)
     damping = np.full(len(y), 1e-3)
+    largest = np.full(y.shape, 1.0 / STEP)
     best = [float(cost.min())]
     for number in range(rounds if free else 0):
         keep = np.argsort(cost, kind="stable")[: 12 if number < 4 else 6 if number < 8 else 3 if number < 14 else 1]
-        y, here, cost, damping = y[keep], here[keep], cost[keep], damping[keep]
-        slopes = model.slopes(y, here)[:, free]
+        y, here, cost, damping, largest = y[keep], here[keep], cost[keep], damping[keep], largest[keep]
+        slopes = model.slopes(y, here, largest)
+        largest = np.maximum(np.abs(slopes).max(2), 1e-3 * largest)
+        slopes = slopes[:, free]
         square = slopes @ slopes.transpose(0, 2, 1)
         size = np.sqrt(np.einsum("bii->bi", square))
         size = np.maximum(size, 1e-9 * size.max(1, keepdims=True) + 1e-150)
@@ -206,7 +211,8 @@ def descend(model: Model, y: np.ndarray, *, rounds: int = 40, fixed: Sequence[in
         matrices = square[:, None] + tried[:, :, None, None] * np.eye(len(free))
         move = np.linalg.solve(matrices, down[:, None, :, None])[..., 0] / size[:, None]
         new = np.repeat(y[:, None], 3, axis=1)
-        new[:, :, free] += np.clip(move, -STRIDE, STRIDE)
+        # up, a number moves by so many times itself, which is exact for what it scales; down, by its logarithm
+        new[:, :, free] += np.where(move > 0, np.log1p(np.clip(move, 0.0, LEAP)), np.maximum(move, -STRIDE))
         new = np.clip(new, model.low, model.high)
         there = model.distances(new.reshape(-1, y.shape[1])).reshape(len(y), 3, -1)
         costs = (there**2).mean(2)
@@ -221,7 +227,7 @@ def descend(model: Model, y: np.ndarray, *, rounds: int = 40, fixed: Sequence[in
             break
         if best[-1] < 1 and len(best) > 2 and best[-1] > 0.99 * best[-2]:
             break
-        if number >= 6 and best[-1] > (0.8 if best[-1] > 1e4 else 0.99) * best[-4]:
+        if number >= 5 and best[-1] > (0.7 if best[-1] > 1e4 else 0.99) * best[-4]:
             break
     order = np.argsort(cost, kind="stable")
     return y[order], cost[order]
@@ -242,10 +248,10 @@ FUNCTIONS = {
 }
 
 
-@cache
-def _code(text: str) -> CodeType:
-    """An expression of a rule, for arrays in which every guess and tensor decides for itself."""
-    return compile(ast.fix_missing_locations(_Decided().visit(ast.parse(text, mode="eval"))), "<refopt>", "eval")
+def _code(lines: Sequence[Line]) -> CodeType:
+    """A rule's lines, for arrays in which every guess and tensor decides for itself."""
+    text = "\n".join(f"{line.target} = {source_of(line.value)}" for line in lines)
+    return compile(ast.fix_missing_locations(_Decided().visit(ast.parse(text))), "<refopt>", "exec")
 
 
 class _Decided(ast.NodeTransformer):

@@ -20,6 +20,7 @@ def snapped(rule: Rule, model: Model, y: np.ndarray, numbers: dict[str, float], 
     unit = 1.0 / ROUNDING[dtype.name]
     _, cost = descend(model, y[None], rounds=0)
     enough = AS_WELL * cost[0] + (0.5 * unit) ** 2
+    close = 2.0**-23 if dtype != np.float64 else 2.0**-42  # frameworks round numbers to float32
     count, fixed, exact = len(y), [], dict(numbers)
     slopes = _slopes(model, y)
     strength = [np.abs(row).max() for row in slopes]
@@ -37,8 +38,8 @@ def snapped(rule: Rule, model: Model, y: np.ndarray, numbers: dict[str, float], 
             start = y.copy()
             start[j] = at
             new, cost = descend(model, start[None], rounds=4, fixed=[*fixed, j])
-            float32 = dtype != np.float64 and abs(value - here) <= 2.0**-23 * abs(value)
-            if cost[0] <= enough or (float32 and np.abs(model.distances(new[:1])).max() <= 1):
+            same = abs(value - here) <= close * abs(value) and np.abs(model.distances(new[:1])).max() <= 1
+            if same or cost[0] <= enough:
                 y, exact[name] = new[0], value
                 fixed.append(j)
                 break
@@ -121,7 +122,10 @@ def _value(coordinate, y: float) -> float:  # type: ignore[no-untyped-def]
 
 
 def _slopes(model: Model, y: np.ndarray) -> np.ndarray:
-    return model.slopes(y[None], model.distances(y[None]))[0]
+    """The derivatives, from steps that are long enough to be seen."""
+    base = model.distances(y[None])
+    slopes = model.slopes(y[None], base)
+    return model.slopes(y[None], base, np.maximum(np.abs(slopes).max(2), 1e-300))[0]
 
 
 def _alone(slopes: np.ndarray, j: int, free: list[int]) -> float:
