@@ -15,7 +15,6 @@ from itertools import product
 import numpy as np
 
 from refopt.spec.declare import Rule
-from refopt.spec.hyper import reads
 from refopt.verifying.candidates import Candidate, Candidates, candidates
 from refopt.verifying.distance import EXCLUDED, Comparison, Fit
 from refopt.verifying.leastsquares import Coordinate, Model, Sample, descend, sample
@@ -24,6 +23,7 @@ from refopt.verifying.shared import of_tensors
 from refopt.verifying.trace import Arrays
 
 EVERY = 250  # of so many variants, each is fitted
+FIRST = 16  # steps
 NEAR = 32.0  # times rounding, on the first steps: what deserves a look at the others
 STARTS = 8  # of the table of usual numbers, the nearest
 LARGEST_TABLE = 512
@@ -105,6 +105,11 @@ class _Search:
         self.tables: dict[tuple[str, ...], np.ndarray] = {}
         self.tried: dict[int, tuple[float, np.ndarray]] = {}  # the mean square on the first steps, and where
         self.same: dict[tuple[object, ...], int] = {}
+        self.leaders: dict[int, int] = {}  # of the variants that are the same at all numbers of the table, the first
+        self.followers: dict[int, list[int]] = {}
+        self.starts: dict[int, np.ndarray] = {}
+        self.warmed: set[tuple[int, tuple[str, ...]]] = set()
+        self.models: dict[tuple[int, int, int], Model] = {}
         self.solved: dict[int, Solution] = {}
         self.at = {tuple(axes.items()): i for i, one in enumerate(found.programs) for axes in one.axes}
 
@@ -123,46 +128,63 @@ class _Search:
         for i in () if self.solved and count > EVERY else range(count):  # those that no chain of single choices reaches
             self.attempt(i)
         done: set[int] = set()
-        warm: set[tuple[int, tuple[str, ...]]] = set()
         while new := sorted(self.solved.keys() - done):
             done |= {*new}
+            starts: dict[int, dict[tuple[str, ...], Mapping[str, float]]] = {}
             for i in new:
+                numbers = self.solved[i].numbers
+                digest = tuple(f"{name}={value:.3g}" for name, value in numbers.items())
                 one = self.around([i])
-                start = self.solved[i].numbers
-                digest = tuple(f"{name}={value:.3g}" for name, value in start.items())
                 for j in (*one, *(j for j in self.around(one) if j not in one)):
-                    if j not in self.solved and (j, digest) not in warm:
-                        warm.add((j, digest))
-                        self.attempt(j, warm=start)
+                    starts.setdefault(j, {})[digest] = numbers
+            for j, several in starts.items():
+                self.attempt(j, several)
         if self.solved:
             return sorted(self.solved.values(), key=self._order)
         nearest = sorted(self.tried, key=lambda i: self.tried[i][0])[:5]
         ends = [self.solution(i, self.numbers(i)) for i in nearest]
         return [min(ends, key=lambda one: (*(-x for x in one.fit.reached), one.fit.share))]
 
-    def attempt(self, i: int, warm: Mapping[str, float] | None = None) -> float:
-        """Fit one variant, and keep it if it fits. The mean square of what is left on the first steps."""
-        names = self.names(i)
-        model = self.model(i, 16, 48)
-        if i not in self.tried:
-            table = self.table(names)
-            costs = (model.distances(table) ** 2).mean(1)
-            key = (names, *(f"{cost:.6e}" for cost in costs))
-            leader = self.same.setdefault(key, i)
-            if leader != i:  # another name for the same function, as far as these traces go
-                self.tried[i] = self.tried[leader]
+    def attempt(self, i: int, warm: Mapping[tuple[str, ...], Mapping[str, float]] | None = None) -> float:
+        """Fit one variant, from usual numbers or those of others, and keep it if it fits.
+
+        Returns the mean square of what is left on the first steps.
+        """
+        if i not in self.leaders:
+            table = self.table(self.names(i))
+            costs = (self.model(i, FIRST, 48).distances(table) ** 2).mean(1)
+            leader = self.same.setdefault((self.names(i), *(f"{cost:.6e}" for cost in costs)), i)
+            self.leaders[i] = leader
+            self.followers.setdefault(leader, [])
+            if leader == i:
+                self.starts[i] = table[np.argsort(costs, kind="stable")[:STARTS]]
+            else:  # another name for the same function, as far as these traces go
+                self.followers[leader].append(i)
                 if leader in self.solved:
-                    warm = self.solved[leader].numbers
-            else:
-                y, left = descend(model, table[np.argsort(costs, kind="stable")[:STARTS]])
-                self.tried[i] = float(left[0]), y[0]
-                self.keep(i, model, y[0])
-        if warm is not None and i not in self.solved:
-            y, left = descend(model, self.near(i, warm))
-            if left[0] < self.tried[i][0]:
-                self.tried[i] = float(left[0]), y[0]
-            self.keep(i, model, y[0])
-        return self.tried[i][0]
+                    self.follow(leader, i)
+        leader = self.leaders[i]
+        rows = [self.starts.pop(leader)] if leader in self.starts else []
+        for digest, numbers in (warm or {}).items():
+            if leader not in self.solved and (leader, digest) not in self.warmed:
+                self.warmed.add((leader, digest))
+                rows.append(self.near(leader, numbers))
+        if rows:
+            model = self.model(leader, FIRST, 48)
+            y, left = descend(model, np.concatenate(rows))
+            if leader not in self.tried or left[0] < self.tried[leader][0]:
+                self.tried[leader] = float(left[0]), y[0]
+            self.keep(leader, model, y[0])
+        return self.tried[leader][0]
+
+    def follow(self, leader: int, i: int) -> None:
+        """A variant fits: so does one that has been the same so far, or it is fitted for itself."""
+        fit = self.fit(i, self.solved[leader].numbers)
+        if not fit.excludes:
+            self.solved[i] = replace(self.solved[leader], candidate=self.found.programs[i], fit=fit)
+        else:
+            self.leaders[i] = i
+            self.starts[i] = self.near(i, self.solved[leader].numbers)
+            self.attempt(i)
 
     def keep(self, i: int, model: Model, y: np.ndarray) -> None:
         """Remember a variant that fits the first steps, if it fits the others."""
@@ -175,6 +197,8 @@ class _Search:
             fit = self.fit(i, model.numbers(y))
         if not fit.excludes:
             self.solved[i] = self.solution(i, model.numbers(y))
+            for other in self.followers.get(i, ()):
+                self.follow(i, other)
 
     def solution(self, i: int, numbers: Mapping[str, float]) -> Solution:
         """The numbers rounded where that costs nothing, and how far they are determined."""
@@ -187,7 +211,12 @@ class _Search:
         rounded = self.fit(i, short)
         if not rounded.excludes and (rounded.first is None or fit.first is not None):
             numbers, fit = short, rounded
-        ranges, tied = determined(model, numbers, lambda changed: self.fit(i, changed).first is None)
+
+        def fits(changed: Mapping[str, float]) -> bool:
+            other = self.fit(i, changed)
+            return other.first is None or (fit.first is not None and not other.excludes)
+
+        ranges, tied = determined(model, numbers, fits, 1.0 if fit.first is None else EXCLUDED)
         return Solution(self.found.programs[i], numbers, ranges, tied, fit)
 
     def fit(self, i: int, numbers: Mapping[str, float]) -> Fit:
@@ -202,13 +231,17 @@ class _Search:
         return worst
 
     def model(self, i: int, length: int, elements: int) -> Model:
+        if (i, length, elements) in self.models:
+            return self.models[i, length, elements]
         program = self.found.programs[i].program
         tensors = of_tensors(program.lines)
         key = (tensors, length, elements)
         if key not in self.samples:
             most = 16 * elements if tensors else elements
             self.samples[key] = sample(self.traces, self.steps, tensors=tensors, length=length, elements=most)
-        return Model(program, self.samples[key], {name: self.coordinates[name] for name in self.names(i)})
+        made = Model(program, self.samples[key], {name: self.coordinates[name] for name in self.names(i)})
+        self.models[i, length, elements] = made
+        return made
 
     def names(self, i: int) -> tuple[str, ...]:
         """The numbers to be fitted that the variant reads."""
@@ -217,14 +250,15 @@ class _Search:
         return tuple(name for name in self.coordinates if name in read)
 
     def numbers(self, i: int) -> dict[str, float]:
-        return self.model(i, 16, 48).numbers(self.tried[i][1])
+        return self.model(i, FIRST, 48).numbers(self.tried[i][1])
 
     def table(self, names: tuple[str, ...]) -> np.ndarray:
         """All combinations of usual numbers, as rows of coordinates."""
         if names not in self.tables:
             rule = self.found.rule
             usual = [USUAL.get(n) or (rule.hyper_parameter(n).default, *rule.hyper_parameter(n).probes) for n in names]
-            rows = list(product(*([self.coordinates[n].of(x) for x in each] for n, each in zip(names, usual, strict=True))))
+            columns = ([self.coordinates[n].of(x) for x in each] for n, each in zip(names, usual, strict=True))
+            rows = list(product(*columns))
             if len(rows) > LARGEST_TABLE:
                 rows = [rows[i] for i in np.random.default_rng(0).choice(len(rows), LARGEST_TABLE, replace=False)]
             self.tables[names] = np.array(rows, float).reshape(len(rows), len(names))
@@ -261,11 +295,15 @@ class _Search:
                 yield i
 
     def _order(self, one: Solution) -> tuple[bool, int, int, float]:
-        digits = sum(len(f"{x:.15g}".replace(".", "").lstrip("0").partition("e")[0]) for x in one.numbers.values())
         rule = self.found.rule
+        digits = sum(_digits(x) for name, x in one.numbers.items() if x != rule.hyper_parameter(name).default)
         odd = min(
             sum(axes[axis] != dialect.axes.get(axis, rule.axis(axis).choices[0]) for axis in axes)
             for axes in one.candidate.axes
             for dialect in rule.dialects
         )
         return one.fit.first is not None, odd, digits, one.fit.share
+
+
+def _digits(x: float) -> int:
+    return max(1, len(f"{x:.15g}".partition("e")[0].replace(".", "").strip("0")))

@@ -1,4 +1,4 @@
-"""A variant's distance from traces as a function of its numbers, for many values of the numbers at once, and its minimum.
+"""A variant's distance from traces as a function of its numbers, for many values of these at once, and its minimum.
 
 All arrays have the axes (guess, tensor, element); a number that is looked for has the shape (guesses, 1, 1). Distances
 are in units of what counts as rounding: between -1 and 1 everywhere, the variant fits. Numbers move in coordinates in
@@ -68,7 +68,7 @@ def sample(
     length: int,
     elements: int,
 ) -> Sample:
-    """The first steps. Of rules that look at tensors, whole ones, the smallest; else elements of all sizes of gradient."""
+    """The first steps. Of rules that look at tensors, the smallest, whole; else elements of all sizes of gradient."""
     length = min(length, max(len(trace.grads) for trace in traces))
     columns: list[tuple[np.ndarray, int, int]] = []
     for number, trace in enumerate(traces):
@@ -92,8 +92,8 @@ def sample(
             joined = np.concatenate(leaves, axis=1)
             share = max(8, elements // len(traces))
             size = np.where(np.isfinite(joined), np.abs(joined), 0.0)[1 : short + 1].sum(0)
-            at = np.argsort(size, kind="stable")[np.unique(np.linspace(0, size.size - 1, min(share, size.size)).astype(int))]
-            columns.append((joined[:, at], number, 0))
+            ranks = np.unique(np.linspace(0, size.size - 1, min(share, size.size)).astype(int))
+            columns.append((joined[:, np.argsort(size, kind="stable")[ranks]], number, 0))
     wide = max(block.shape[1] for block, _, _ in columns)
     rows = len(columns)
     params, grads = np.zeros((rows, wide)), np.zeros((length, rows, wide))
@@ -185,7 +185,9 @@ class Model:
         return (self.distances(moved.reshape(-1, k)).reshape(count, k, -1) - base[:, None]) / steps[:, :, None]
 
 
-def descend(model: Model, y: np.ndarray, *, rounds: int = 40, fixed: Sequence[int] = ()) -> tuple[np.ndarray, np.ndarray]:
+def descend(
+    model: Model, y: np.ndarray, *, rounds: int = 40, fixed: Sequence[int] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """Levenberg and Marquardt's way down from every row at once: the rows' ends, the lowest first, and mean squares.
 
     The rows that stay behind are given up on the way, and all are when the lowest makes no progress far from rounding.
@@ -255,16 +257,16 @@ def _code(lines: Sequence[Line]) -> CodeType:
 
 
 class _Decided(ast.NodeTransformer):
-    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:  # noqa: N802 (as ast names it)
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
         return _call("where", *map(self.visit, (node.test, node.body, node.orelse)))
 
-    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:  # noqa: N802
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
         first, *others = map(self.visit, node.values)
         for other in others:
             first = _call("logical_or" if isinstance(node.op, ast.Or) else "logical_and", first, other)
         return first
 
-    def visit_Call(self, node: ast.Call) -> ast.expr:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> ast.expr:
         if ast.unparse(node.func) == "ndim":
             return ast.Name("of_dimensions", ast.Load())
         return _call(ast.unparse(node.func), *map(self.visit, node.args))

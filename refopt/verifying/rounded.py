@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-import ml_dtypes
 import numpy as np
 
 from refopt.spec.declare import Rule
 from refopt.verifying.distance import ROUNDING
-from refopt.verifying.leastsquares import LEAST, Model, descend
+from refopt.verifying.leastsquares import LEAST, Coordinate, Model, descend
 
 FINE = 1e-3  # a number that may move by this share of itself (or of 1 minus itself) within rounding is not determined
 AS_WELL = 1.2  # times the mean square of what is left
@@ -17,9 +16,9 @@ AS_WELL = 1.2  # times the mean square of what is left
 
 def snapped(rule: Rule, model: Model, y: np.ndarray, numbers: dict[str, float], dtype: np.dtype) -> dict[str, float]:
     """The numbers, each replaced by the shortest near it that fits as well, the others fitted anew."""
-    unit = 1.0 / ROUNDING[dtype.name]
+    unit = (8.0 if dtype == np.float64 else 0.5) / ROUNDING[dtype.name]  # of float64, variants differ by some ULPs
     _, cost = descend(model, y[None], rounds=0)
-    enough = AS_WELL * cost[0] + (0.5 * unit) ** 2
+    enough = AS_WELL * cost[0] + unit**2
     close = 2.0**-23 if dtype != np.float64 else 2.0**-42  # frameworks round numbers to float32
     count, fixed, exact = len(y), [], dict(numbers)
     slopes = _slopes(model, y)
@@ -33,7 +32,8 @@ def snapped(rule: Rule, model: Model, y: np.ndarray, numbers: dict[str, float], 
         here = float(coordinate.value(y[j]))
         for value in dict.fromkeys((*defaults, *_short(here, coordinate.least, coordinate.most))):
             at = coordinate.of(value)
-            if (at - y[j]) ** 2 * alone > 100 * enough and abs(at - y[j]) < 1.0 or abs(at - y[j]) > 1 and strength[j] > 1:
+            away = abs(at - y[j])
+            if strength[j] > 1 if away > 1 else away**2 * alone > 100 * enough:
                 continue
             start = y.copy()
             start[j] = at
@@ -61,16 +61,14 @@ def _short(x: float, least: float, most: float) -> Iterator[float]:
 
 
 def determined(
-    model: Model, numbers: Mapping[str, float], fits: Callable[[Mapping[str, float]], bool]
+    model: Model, numbers: Mapping[str, float], fits: Callable[[Mapping[str, float]], bool], limit: float = 1.0
 ) -> tuple[dict[str, tuple[float, float]], tuple[tuple[str, ...], ...]]:
     """The ranges of the numbers that the traces leave free, and the groups of those that they show only together."""
     names = list(model.coordinates)
     y = np.array([c.of(numbers[name]) for name, c in model.coordinates.items()])
     slopes = _slopes(model, y)
     seen = [j for j in range(len(y)) if np.abs(slopes[j]).max() * FINE > 1]
-    ranges = {
-        names[j]: _range(model, y, j, dict(numbers), names[j], fits) for j in range(len(y)) if j not in seen
-    }
+    ranges = {names[j]: _range(model, y, j, dict(numbers), fits, limit) for j in range(len(y)) if j not in seen}
     return ranges, tuple(tuple(names[j] for j in group) for group in _tied(slopes, seen))
 
 
@@ -79,9 +77,8 @@ def _tied(slopes: np.ndarray, seen: list[int]) -> list[list[int]]:
     if len(seen) < 2:
         return []
     rows = slopes[seen]
-    values, vectors = np.linalg.eigh(rows @ rows.T)
+    vectors = np.linalg.eigh(rows @ rows.T)[1]
     null = [v for v in vectors.T if np.abs(v @ rows).max() * FINE <= 1]
-    del values
     if not null:
         return []
     together = np.abs(np.array(null).T @ np.array(null)) > 0.05
@@ -94,29 +91,33 @@ def _tied(slopes: np.ndarray, seen: list[int]) -> list[list[int]]:
 
 
 def _range(
-    model: Model, y: np.ndarray, j: int, numbers: dict[str, float], name: str, fits: Callable[..., bool]
+    model: Model, y: np.ndarray, j: int, numbers: dict[str, float], fits: Callable[..., bool], limit: float
 ) -> tuple[float, float]:
     """The ends between which one number may move, the others held."""
-    coordinate = model.coordinates[name]
+    name, coordinate = list(model.coordinates.items())[j]
     ends = []
-    for limit in (model.low[j], model.high[j]):
-        good, bad, span = y[j], None, float(limit - y[j])
-        for points in 4 * (np.linspace(0, 1, 33)[1:],):
+    for last in (model.low[j], model.high[j]):
+        good, bad = y[j], last
+        for points in 3 * (np.linspace(0, 1, 33)[1:],):
             rows = np.repeat(y[None], len(points), axis=0)
-            rows[:, j] = good + points * ((limit if bad is None else bad) - good)
-            within = np.abs(model.distances(rows)).max(1) <= 1
+            rows[:, j] = good + points * (bad - good)
+            within = np.abs(model.distances(rows)).max(1) <= limit
             first = int(np.argmin(within)) if not within.all() else len(points)
-            good, bad = (rows[first - 1, j] if first else good), (rows[first, j] if first < len(points) else bad)
-            if bad is None:
+            good, bad = (rows[first - 1, j] if first else good), (rows[first, j] if first < len(points) else last)
+            if good == last:
                 break
-        while abs(good - y[j]) > FINE and not fits({**numbers, name: _value(coordinate, good)}):
-            good = y[j] + (good - y[j]) * (0.999 if abs(good - y[j]) > abs(span) else 0.9)
+        if not fits({**numbers, name: _value(coordinate, good)}):  # the elements that were not looked at say no
+            yes = y[j]
+            for _ in range(10):
+                middle = (yes + good) / 2
+                yes, good = (middle, good) if fits({**numbers, name: _value(coordinate, middle)}) else (yes, middle)
+            good = yes
         ends.append(_value(coordinate, good))
     low, high = sorted(ends)
     return min(low, numbers[name]), max(high, numbers[name])
 
 
-def _value(coordinate, y: float) -> float:  # type: ignore[no-untyped-def]
+def _value(coordinate: Coordinate, y: float) -> float:
     x = float(coordinate.value(np.float64(y)))
     return float(np.clip(0.0 if abs(x) <= 2 * LEAST else x, coordinate.least, coordinate.most))
 
