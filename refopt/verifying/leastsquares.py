@@ -54,8 +54,8 @@ class Sample:
 
     params: np.ndarray  # (tensor, element)
     grads: np.ndarray  # (step, tensor, element)
-    results: np.ndarray
-    weights: np.ndarray  # one over what counts as rounding; zero where there is nothing
+    results: np.ndarray  # NaN for whatever is not finite
+    weights: np.ndarray  # one over what counts as rounding; zero beyond the end of a trace or tensor
     known: Sequence[Mapping[str, np.ndarray]]
     ndim: np.ndarray
 
@@ -109,8 +109,8 @@ def sample(
         typical = largest[-1].max(initial=0.0) or 1.0
         largest = np.where(largest > 0, largest, np.where(largest[-1] > 0, largest[-1], typical))
         unit = float(ml_dtypes.finfo(trace.dtype).eps) * rounding(trace.dtype, len(trace.grads))
-        results[:short, row, here] = np.where(finite, after, 0.0)
-        weights[:short, row, here] = finite / (unit * largest)
+        results[:short, row, here] = np.where(finite, after, np.nan)
+        weights[:short, row, here] = 1.0 / (unit * largest)
     known = []
     for step in range(length):
         now = [steps[number][min(step, len(steps[number]) - 1)] for _, number, _ in columns]
@@ -131,6 +131,7 @@ class Model:
         self.program, self.given, self.coordinates = program, given, coordinates
         self.low = np.array([c.low for c in coordinates.values()])
         self.high = np.array([c.high for c in coordinates.values()])
+        self.broken = ~np.isfinite(given.results)
         self.update = _code(program.lines)
         self.average = _code(program.evaluate.lines if program.evaluate else ())
 
@@ -168,7 +169,9 @@ class Model:
                 exec(self.average, values)
                 result = values["a"] if program.evaluate else values["w"]
                 out[:, t - 1] = (result - given.results[t - 1]) * given.weights[t - 1]
-            np.copyto(out, 0.0, where=np.broadcast_to(given.weights == 0, out.shape))
+                if self.broken[t - 1].any():  # no number is met by any other
+                    out[:, t - 1][~np.isfinite(result) & self.broken[t - 1]] = 0.0
+            np.copyto(out, 0.0, where=given.weights == 0)
             out[np.isnan(out)] = FAR
         return np.clip(out, -FAR, FAR).reshape(count, -1)
 
