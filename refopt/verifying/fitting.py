@@ -25,7 +25,7 @@ from refopt.verifying.trace import Arrays
 EVERY = 250  # of so many variants, each is fitted
 FIRST = 16  # steps
 NEAR = 32.0  # times rounding, on the first steps: what deserves a look at the others
-STARTS = 8  # of the table of usual numbers, the nearest
+SECOND = 24  # variants that get a second chance, from many more starts, if nothing fits
 LARGEST_TABLE = 512
 USUAL = {
     "lr": (1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5),
@@ -127,6 +127,9 @@ class _Search:
                     heapq.heappush(queue, (cost, j))
         for i in () if self.solved and count > EVERY else range(count):  # those that no chain of single choices reaches
             self.attempt(i)
+        if not self.solved:
+            for i in sorted(self.tried, key=lambda i: self.tried[i][0])[:SECOND]:
+                self.again(i)
         done: set[int] = set()
         while new := sorted(self.solved.keys() - done):
             done |= {*new}
@@ -157,7 +160,7 @@ class _Search:
             self.leaders[i] = leader
             self.followers.setdefault(leader, [])
             if leader == i:
-                self.starts[i] = table[np.argsort(costs, kind="stable")[:STARTS]]
+                self.starts[i] = table[_spread(table, costs)]
             else:  # another name for the same function, as far as these traces go
                 self.followers[leader].append(i)
                 if leader in self.solved:
@@ -175,6 +178,14 @@ class _Search:
                 self.tried[leader] = float(left[0]), y[0]
             self.keep(leader, model, y[0])
         return self.tried[leader][0]
+
+    def again(self, i: int) -> None:
+        """Fit one variant with more patience, from all over the table."""
+        model, table = self.model(i, FIRST, 48), self.table(self.names(i))
+        y, left = descend(model, table[:: max(1, len(table) // 48)], patience=12)
+        if left[0] < self.tried[i][0]:
+            self.tried[i] = float(left[0]), y[0]
+        self.keep(i, model, y[0])
 
     def follow(self, leader: int, i: int) -> None:
         """A variant fits: so does one that has been the same so far, or it is fitted for itself."""
@@ -303,6 +314,15 @@ class _Search:
             for dialect in rule.dialects
         )
         return one.fit.first is not None, odd, digits, one.fit.share
+
+
+def _spread(table: np.ndarray, costs: np.ndarray) -> list[int]:
+    """The rows of the lowest costs, and for every value of every number the lowest of its rows."""
+    order = np.argsort(costs, kind="stable")
+    chosen = {*order[:4].tolist()}
+    for column in table[order].T:
+        chosen |= {*order[np.unique(column, return_index=True)[1]].tolist()}
+    return sorted(chosen, key=lambda row: float(costs[row]))
 
 
 def _digits(x: float) -> int:

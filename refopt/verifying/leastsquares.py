@@ -189,7 +189,7 @@ class Model:
 
 
 def descend(
-    model: Model, y: np.ndarray, *, rounds: int = 40, fixed: Sequence[int] = ()
+    model: Model, y: np.ndarray, *, rounds: int = 40, fixed: Sequence[int] = (), patience: int = 5
 ) -> tuple[np.ndarray, np.ndarray]:
     """Levenberg and Marquardt's way down from every row at once: the rows' ends, the lowest first, and mean squares.
 
@@ -202,7 +202,8 @@ def descend(
     largest = np.full(y.shape, 1.0 / STEP)
     best = [float(cost.min())]
     for number in range(rounds if free else 0):
-        keep = np.argsort(cost, kind="stable")[: 12 if number < 4 else 6 if number < 8 else 3 if number < 14 else 1]
+        left = 16 if number < 4 else 8 if number < 8 else 4 if number < 14 else 2
+        keep = np.argsort(cost, kind="stable")[: left * max(1, patience // 5)]
         y, here, cost, damping, largest = y[keep], here[keep], cost[keep], damping[keep], largest[keep]
         slopes = model.slopes(y, here, largest)
         largest = np.maximum(np.abs(slopes).max(2), 1e-3 * largest)
@@ -232,7 +233,7 @@ def descend(
             break
         if best[-1] < 1 and len(best) > 2 and best[-1] > 0.99 * best[-2]:
             break
-        if number >= 5 and best[-1] > (0.7 if best[-1] > 1e4 else 0.99) * best[-4]:
+        if number >= patience and best[-1] > (0.7 if best[-1] > 1e4 else 0.99) * best[-4]:
             break
     order = np.argsort(cost, kind="stable")
     return y[order], cost[order]
