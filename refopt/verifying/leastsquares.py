@@ -1,0 +1,280 @@
+"""A variant's distance from traces as a function of its numbers, for many values of these at once, and its minimum.
+
+All arrays have the axes (guess, tensor, element); a number that is looked for has the shape (guesses, 1, 1). Distances
+are in units of what counts as rounding: between -1 and 1 everywhere, the variant fits. Numbers move in coordinates in
+which they have no ends to run into, and in which small ones matter as much as large ones: log x, or log(1 - x) for
+those near 1.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import CodeType
+
+import ml_dtypes
+import numpy as np
+
+from refopt.spec.declare import HyperParameter
+from refopt.spec.lines import Line, source_of
+from refopt.spec.program import Program
+from refopt.verifying.distance import rounding
+from refopt.verifying.trace import Arrays
+
+FAR = 1e30  # stands for all distances beyond, and for those of no number
+STEP, LONG = 1e-6, 0.05  # of the differences that stand for derivatives, the shortest and the longest
+STRIDE = 2.0  # the most that a coordinate moves down at once: by e**2
+LEAP = 1e6  # the most by which a number grows at once, in multiples of itself
+LEAST = 1e-20  # numbers below count as zero
+AT_ONCE = 1 << 18  # elements in one array
+
+
+class Coordinate:
+    """log x, or log(1 - x) of a number whose usual values are near 1."""
+
+    def __init__(self, parameter: HyperParameter) -> None:
+        ends = [float(end) for end in parameter.interval[1:-1].split(",")]
+        self.least, self.most = ends[0], ends[1]
+        self.from_one = self.most == 1 and parameter.default >= 0.5
+        self.low = np.log(1e-9 if self.from_one else LEAST)
+        self.high = 0.0 if self.most == 1 else np.log(1e9)
+
+    def of(self, x: float) -> float:
+        y = np.log(max(1.0 - x if self.from_one else x, 1e-300))
+        return float(np.clip(y, self.low, self.high))
+
+    def value(self, y: np.ndarray) -> np.ndarray:
+        return -np.expm1(y) if self.from_one else np.exp(y)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some elements and steps of the traces, in float64."""
+
+    params: np.ndarray  # (tensor, element)
+    grads: np.ndarray  # (step, tensor, element)
+    results: np.ndarray  # NaN for whatever is not finite
+    weights: np.ndarray  # one over what counts as rounding; zero beyond the end of a trace or tensor
+    known: Sequence[Mapping[str, np.ndarray]]
+    ndim: np.ndarray
+
+
+def sample(
+    traces: Sequence[Arrays],
+    steps: Sequence[Sequence[Mapping[str, float]]],
+    *,
+    tensors: bool,
+    length: int,
+    elements: int,
+) -> Sample:
+    """The first steps. Of rules that look at tensors, the smallest, whole; else elements of all sizes of gradient."""
+    length = min(length, max(len(trace.grads) for trace in traces))
+    columns: list[tuple[np.ndarray, int, int]] = []
+    for number, trace in enumerate(traces):
+        short = min(length, len(trace.grads))
+        with np.errstate(all="ignore"):
+            leaves = [
+                np.stack([np.asarray(a, np.float64).reshape(-1) for a in (
+                    w, *(now[i] for now in trace.grads[:short]), *(now[i] for now in trace.results[:short]))])
+                for i, w in enumerate(trace.params)
+            ]  # fmt: skip
+        dims = [w.ndim for w in trace.params]
+        if tensors:
+            order = sorted(range(len(leaves)), key=lambda i: leaves[i].shape[1])
+            taken, total = [], 0
+            for i in order:
+                total += leaves[i].shape[1]
+                if not taken or total <= elements or dims[i] not in {dims[j] for j in taken}:
+                    taken.append(i)
+            columns += [(leaves[i], number, dims[i]) for i in taken if leaves[i].size]
+        else:
+            joined = np.concatenate(leaves, axis=1)
+            share = max(8, elements // len(traces))
+            size = np.where(np.isfinite(joined), np.abs(joined), 0.0)[1 : short + 1].sum(0)
+            ranks = np.unique(np.linspace(0, size.size - 1, min(share, size.size)).astype(int))
+            columns.append((joined[:, np.argsort(size, kind="stable")[ranks]], number, 0))
+    wide = max(block.shape[1] for block, _, _ in columns)
+    rows = len(columns)
+    params, grads = np.zeros((rows, wide)), np.zeros((length, rows, wide))
+    results, weights = np.zeros_like(grads), np.zeros_like(grads)
+    for row, (block, number, _) in enumerate(columns):
+        trace, short = traces[number], (block.shape[0] - 1) // 2
+        here = slice(0, block.shape[1])
+        params[row, here], grads[:short, row, here] = block[0], block[1 : short + 1]
+        after = block[short + 1 :]
+        finite = np.isfinite(after)
+        largest = np.maximum.accumulate(np.abs(np.where(finite, after, 0.0)), axis=0)
+        largest = np.maximum(largest, np.abs(np.where(np.isfinite(block[0]), block[0], 0.0)))
+        typical = largest[-1].max(initial=0.0) or 1.0
+        largest = np.where(largest > 0, largest, np.where(largest[-1] > 0, largest[-1], typical))
+        unit = float(ml_dtypes.finfo(trace.dtype).eps) * rounding(trace.dtype, len(trace.grads))
+        results[:short, row, here] = np.where(finite, after, np.nan)
+        weights[:short, row, here] = 1.0 / (unit * largest)
+    known = []
+    for step in range(length):
+        now = [steps[number][min(step, len(steps[number]) - 1)] for _, number, _ in columns]
+        names = set.intersection(*map(set, now))
+        known.append({name: _together([one[name] for one in now]) for name in names})
+    return Sample(params, grads, results, weights, known, np.array([[d] for _, _, d in columns], float))
+
+
+def _together(values: Sequence[float]) -> np.ndarray:
+    same = all(value == values[0] for value in values)
+    return np.asarray(np.float64(values[0]) if same else np.array(values)[:, None])
+
+
+class Model:
+    """The distances of one variant from a sample, by the numbers looked for."""
+
+    def __init__(self, program: Program, given: Sample, coordinates: Mapping[str, Coordinate]) -> None:
+        self.program, self.given, self.coordinates = program, given, coordinates
+        self.low = np.array([c.low for c in coordinates.values()])
+        self.high = np.array([c.high for c in coordinates.values()])
+        self.broken = ~np.isfinite(given.results)
+        self.update = _code(program.lines)
+        self.average = _code(program.evaluate.lines if program.evaluate else ())
+
+    def numbers(self, y: np.ndarray) -> dict[str, float]:
+        return {name: float(c.value(y[i])) for i, (name, c) in enumerate(self.coordinates.items())}
+
+    def distances(self, y: np.ndarray) -> np.ndarray:
+        """For every row of coordinates, the distances, as one row."""
+        columns = {name: c.value(y[:, i])[:, None, None] for i, (name, c) in enumerate(self.coordinates.items())}
+        return self.distances_at(columns, len(y))
+
+    def distances_at(self, numbers: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+        most = max(1, AT_ONCE // self.given.params.size)
+        if count > most:
+            parts = [
+                self.distances_at({n: x[i : i + most] for n, x in numbers.items()}, min(most, count - i))
+                for i in range(0, count, most)
+            ]
+            return np.concatenate(parts)
+        given, program = self.given, self.program
+        w = given.params[None]
+        state = {}
+        for slot in program.slots:
+            start = w if slot.init == "params" else np.zeros(w.shape) + (0.0 if slot.init == "zeros" else slot.init)
+            state[slot.name] = np.float64(slot.init) if slot.clock == "step" else start
+        out = np.empty((count, *given.grads.shape))
+        with np.errstate(all="ignore"):
+            for t, (g, known) in enumerate(zip(given.grads, given.known, strict=True), start=1):
+                values = {**FUNCTIONS, **known, **numbers, **state, "t": np.float64(t), "of_dimensions": given.ndim}
+                values |= {"w": w, "g": g} if program.reads_gradient else {"w": g}
+                exec(self.update, values)
+                state = {name: values[name] for name in state}
+                if program.writes_parameter:
+                    w = values["w"]
+                exec(self.average, values)
+                result = values["a"] if program.evaluate else values["w"]
+                out[:, t - 1] = (result - given.results[t - 1]) * given.weights[t - 1]
+                if self.broken[t - 1].any():  # no number is met by any other
+                    out[:, t - 1][~np.isfinite(result) & self.broken[t - 1]] = 0.0
+            np.copyto(out, 0.0, where=given.weights == 0)
+            out[np.isnan(out)] = FAR
+        return np.clip(out, -FAR, FAR).reshape(count, -1)
+
+    def slopes(self, y: np.ndarray, base: np.ndarray, size: np.ndarray | None = None) -> np.ndarray:
+        """The derivatives at every row, (rows, coordinates, distances).
+
+        The differences are made of longer steps where the slope's size is known to be so small that what counts as
+        rounding would hide a short one.
+        """
+        count, k = y.shape
+        steps = np.full((count, k), STEP) if size is None else np.clip(1.0 / size, STEP, LONG)
+        steps = np.where(y + steps > self.high, -steps, steps)
+        moved = y[:, None, :] + steps[:, None, :] * np.eye(k)
+        return (self.distances(moved.reshape(-1, k)).reshape(count, k, -1) - base[:, None]) / steps[:, :, None]
+
+
+def descend(
+    model: Model, y: np.ndarray, *, rounds: int = 40, fixed: Sequence[int] = (), patience: int = 5
+) -> tuple[np.ndarray, np.ndarray]:
+    """Levenberg and Marquardt's way down from every row at once: the rows' ends, the lowest first, and mean squares.
+
+    The rows that stay behind are given up on the way, and all are when the lowest makes no progress far from rounding.
+    """
+    free = [i for i in range(y.shape[1]) if i not in fixed]
+    here = model.distances(y)
+    cost = (here**2).mean(1)
+    damping = np.full(len(y), 1e-3)
+    largest = np.full(y.shape, 1.0 / STEP)
+    best = [float(cost.min())]
+    for number in range(rounds if free else 0):
+        left = 16 if number < 4 else 8 if number < 8 else 4 if number < 14 else 2
+        keep = np.argsort(cost, kind="stable")[: left * max(1, patience // 5)]
+        y, here, cost, damping, largest = y[keep], here[keep], cost[keep], damping[keep], largest[keep]
+        slopes = model.slopes(y, here, largest)
+        largest = np.maximum(np.abs(slopes).max(2), 1e-3 * largest)
+        slopes = slopes[:, free]
+        square = slopes @ slopes.transpose(0, 2, 1)
+        size = np.sqrt(np.einsum("bii->bi", square))
+        size = np.maximum(size, 1e-9 * size.max(1, keepdims=True) + 1e-150)
+        square = square / (size[:, :, None] * size[:, None, :])
+        down = -np.einsum("bkm,bm->bk", slopes, here) / size
+        tried = np.clip(damping[:, None] * np.array([1e-3, 1.0, 1e2]), 1e-14, 1e12)
+        matrices = square[:, None] + tried[:, :, None, None] * np.eye(len(free))
+        move = np.linalg.solve(matrices, down[:, None, :, None])[..., 0] / size[:, None]
+        new = np.repeat(y[:, None], 3, axis=1)
+        # up, a number moves by so many times itself, which is exact for what it scales; down, by its logarithm
+        new[:, :, free] += np.where(move > 0, np.log1p(np.clip(move, 0.0, LEAP)), np.maximum(move, -STRIDE))
+        new = np.clip(new, model.low, model.high)
+        there = model.distances(new.reshape(-1, y.shape[1])).reshape(len(y), 3, -1)
+        costs = (there**2).mean(2)
+        rows, which = np.arange(len(y)), costs.argmin(1)
+        better = costs[rows, which] < cost
+        damping = np.where(better, tried[rows, which], tried[:, 2] * 10)
+        y = np.where(better[:, None], new[rows, which], y)
+        here = np.where(better[:, None], there[rows, which], here)
+        cost = np.where(better, costs[rows, which], cost)
+        best.append(float(cost.min()))
+        if best[-1] == 0 or damping[cost.argmin()] > 1e12:
+            break
+        if best[-1] < 1 and len(best) > 2 and best[-1] > 0.99 * best[-2]:
+            break
+        if number >= patience and best[-1] > (0.7 if best[-1] > 1e4 else 0.99) * best[-4]:
+            break
+    order = np.argsort(cost, kind="stable")
+    return y[order], cost[order]
+
+
+def _norm(x: np.ndarray) -> np.ndarray:
+    return np.sqrt((x * x).sum(-1, keepdims=True))
+
+
+FUNCTIONS = {
+    "sqrt": np.sqrt,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "norm": _norm,
+    "where": np.where,
+    "logical_or": np.logical_or,
+    "logical_and": np.logical_and,
+}
+
+
+def _code(lines: Sequence[Line]) -> CodeType:
+    """A rule's lines, for arrays in which every guess and tensor decides for itself."""
+    text = "\n".join(f"{line.target} = {source_of(line.value)}" for line in lines)
+    return compile(ast.fix_missing_locations(_Decided().visit(ast.parse(text))), "<refopt>", "exec")
+
+
+class _Decided(ast.NodeTransformer):
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
+        return _call("where", *map(self.visit, (node.test, node.body, node.orelse)))
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.expr:
+        first, *others = map(self.visit, node.values)
+        for other in others:
+            first = _call("logical_or" if isinstance(node.op, ast.Or) else "logical_and", first, other)
+        return first
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        if ast.unparse(node.func) == "ndim":
+            return ast.Name("of_dimensions", ast.Load())
+        return _call(ast.unparse(node.func), *map(self.visit, node.args))
+
+
+def _call(name: str, *taken: ast.expr) -> ast.expr:
+    return ast.Call(ast.Name(name, ast.Load()), list(taken), [])
