@@ -8,7 +8,9 @@ from dataclasses import replace
 from refopt.rules import RULES, get_rule
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError
-from refopt.verifying.candidates import canonical_hyper
+from refopt.verifying.candidates import canonical_hyper, neutral_axes
+from refopt.verifying.fitted import FittedIdentification
+from refopt.verifying.fitting import which_lacking
 from refopt.verifying.identification import Identification
 from refopt.verifying.smallest import smallest_recorded
 from refopt.verifying.trace import Arrays, Trace
@@ -30,31 +32,91 @@ def identify(
         trace: what was recorded; several traces of one implementation say more than one.
         rule: the rule to look in; if None, the simplest rule that fits.
         dialect: the dialect that it is said to follow: it deviates if it follows another, and that fault is named.
-        hyper: hyper-parameters that hold at every step (those of the trace come on top).
+        hyper: hyper-parameters that hold at every step (those of the trace come on top). What neither gives is read off
+            the trace, if it is the same at every step, and reported as `fitted`.
         subject: the name that the verdict gives to the implementation.
         prefer: of several dialects that fit, the one to name first.
 
     Raises:
-        RefoptError: a number is missing or out of range, the trace's trees do not match, or they show nothing.
+        RefoptError: a number is out of range, or missing where there are too few results to fit it to; the trace's
+            trees do not match, or they show nothing.
     """
     traces = [one.arrays() for one in ([trace] if isinstance(trace, Trace) else trace)]
     if not traces:
         raise RefoptError("there is no trace to identify; give at least one")
     rules = [get_rule(rule)] if rule is not None else rules_with(dialect, RULES.values())
-    verdicts, refusals = [], []
-    for one in rules:
-        try:
-            verdicts.append(_identify(traces, one, dialect, hyper or {}, subject, prefer))
-        except RefoptError as refusal:
-            if rule is not None:
-                raise
-            refusals.append(str(refusal))
-            continue
-        if verdicts[-1].conforms:
-            return verdicts[-1]
-    if not verdicts:
-        raise RefoptError("the trace's hyper-parameters fit no rule: " + "; ".join(refusals))
-    return _with_case(nearest_of(verdicts), [trace] if isinstance(trace, Trace) else trace, hyper or {})
+    task = _Task(traces, dialect, hyper or {}, subject, prefer)
+    verdict = task.plainly(rules) or task.with_fits(rules)
+    return _with_case(verdict, [trace] if isinstance(trace, Trace) else trace, hyper or {})
+
+
+class _Task:
+    """What is asked of one set of traces, and how far the rules have come."""
+
+    def __init__(
+        self,
+        traces: Sequence[Arrays],
+        dialect: str | None,
+        hyper: Mapping[str, float],
+        subject: str,
+        prefer: str | None,
+    ) -> None:
+        self.traces, self.dialect, self.hyper = traces, dialect, hyper
+        self.subject, self.prefer = subject, prefer
+        self.verdicts: list[Verdict] = []
+        self.refusals: list[str] = []
+        self.lacking: list[Rule] = []
+
+    def plainly(self, rules: Sequence[Rule]) -> Verdict | None:
+        """The verdict on the first rule that fits, of those whose numbers are all given."""
+        for rule in rules:
+            try:
+                if neutral_axes(rule, self.known(rule))[1] is not None:
+                    self.lacking.append(rule)
+                    continue
+                found = Identification(rule, self.known(rule), self.hyper, self.dialect)
+                for arrays in self.traces:
+                    found.see(arrays)
+                self.verdicts.append(found.verdict(self.subject, self.prefer))
+            except RefoptError as refusal:
+                if len(rules) == 1:
+                    raise
+                self.refusals.append(str(refusal))
+                continue
+            if self.verdicts[-1].conforms:
+                return self.verdicts[-1]
+        return None
+
+    def with_fits(self, rules: Sequence[Rule]) -> Verdict:
+        """The verdict on the first rule that fits with some numbers; else the nearest of all that were made.
+
+        Numbers that are neutral at 0 are fitted last: of the nearest rule, and only if no fault explains it.
+        """
+        first = [(rule, which_lacking(rule, self.known(rule))[0]) for rule in self.lacking]
+        nearest = nearest_of(self.verdicts) if self.verdicts else None
+        later = self.lacking if nearest is None else [one for one in rules if one.name == nearest.rule]
+        later = later if nearest is None or not nearest.faults else []
+        then = [(rule, stage) for rule in later for stage in which_lacking(rule, self.known(rule))[1:]]
+        fitted = []
+        for rule, stage in (*first, *then):
+            try:
+                found = FittedIdentification(rule, self.known(rule), self.hyper, self.dialect, self.traces, stage)
+                fitted.append(found.verdict(self.subject, self.prefer))
+            except RefoptError as refusal:
+                self.refusals.append(str(refusal))
+                continue
+            if fitted[-1].conforms:
+                return fitted[-1]
+        if nearest is not None or fitted:
+            return nearest or nearest_of(fitted)
+        if len(rules) == 1:
+            raise RefoptError(self.refusals[0])
+        raise RefoptError("the trace's hyper-parameters fit no rule: " + "; ".join(self.refusals))
+
+    def known(self, rule: Rule) -> set[str]:
+        """The numbers that are given at every step."""
+        each = (set(canonical_hyper(rule, now)) for arrays in self.traces for now in arrays.hyper)
+        return set.intersection(*each) | set(canonical_hyper(rule, self.hyper))
 
 
 def _with_case(verdict: Verdict, traces: Sequence[Trace], hyper: Mapping[str, float]) -> Verdict:
@@ -88,18 +150,3 @@ def nearest_of(verdicts: Sequence[Verdict]) -> Verdict:
 
 def _reached(verdict: Verdict) -> tuple[int, int]:
     return (verdict.first.trace, verdict.first.step) if verdict.first else (0, 0)
-
-
-def _identify(
-    traces: Sequence[Arrays],
-    rule: Rule,
-    dialect: str | None,
-    hyper: Mapping[str, float],
-    subject: str,
-    prefer: str | None,
-) -> Verdict:
-    known = set.intersection(*(set(canonical_hyper(rule, now)) for arrays in traces for now in arrays.hyper))
-    found = Identification(rule, known, hyper, dialect)
-    for arrays in traces:
-        found.see(arrays)
-    return found.verdict(subject, prefer)

@@ -96,10 +96,10 @@ def facts_table(verdict: Verdict) -> Table:
         table.add_row(
             "", f"expected {verdict.first.expected!r}, got {verdict.first.actual!r}, {ulps(verdict.first.distance)}"
         )
-    for fault in verdict.faults:
-        if fault.dialects:
-            table.add_row("else a fault", f"{fault.name}, if {either(fault.dialects)} was meant")
-            continue
+    if verdict.conforms and verdict.faults:
+        meant = (f"{fault.name}, if {either(fault.dialects)} was meant" for fault in verdict.faults)
+        table.add_row("else a fault", "; ".join(meant))
+    for fault in () if verdict.conforms else verdict.faults:
         table.add_row("fault", f"{fault.name}: {fault.effect}")
         for issue in fault.issues:
             table.add_row("", issue)
@@ -107,6 +107,8 @@ def facts_table(verdict: Verdict) -> Table:
         table.add_row("same here", f"dialects {', '.join(verdict.dialects)} cannot differ on what was seen")
     if verdict.assumed:
         table.add_row("assumed", ", ".join(f"{name}={value:g}" for name, value in verdict.assumed.items()))
+    if verdict.fitted:
+        table.add_row("fitted", ", ".join(f"{name}={number}" for name, number in verdict.fitted.items()))
     if verdict.defaults:
         table.add_row("defaults", ", ".join(f"{name}={value:g}" for name, value in verdict.defaults.items()))
     if verdict.steps:

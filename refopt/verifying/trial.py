@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from refopt.engines.dtypes import PARAMETER_DTYPES
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError, Unsupported
+from refopt.verifying.fitted import FittedIdentification
 from refopt.verifying.identification import Identification
 from refopt.verifying.probes import CHANGES, Probe, further_probes, probes
 from refopt.verifying.smallest import smallest
@@ -18,9 +20,12 @@ NEUTRAL = "dampening"  # which may be left alone where it excludes another numbe
 
 
 class Trial:
-    """A subject that has been shown the first probe. Raises Unsupported if it cannot be run."""
+    """A subject that has been shown the first probe; or all usual ones, if numbers that it has are to be fitted.
 
-    def __init__(self, subject: Subject, rule: Rule, dialect: str | None = None) -> None:
+    Raises Unsupported if it cannot be run.
+    """
+
+    def __init__(self, subject: Subject, rule: Rule, dialect: str | None = None, lacking: Sequence[str] = ()) -> None:
         self.subject, self.rule = subject, rule
         ours = {p.name for p in rule.hyper_parameters}
         self.settable = (subject.names.settable & ours) - set(subject.names.fixed)
@@ -36,9 +41,15 @@ class Trial:
             self.usual = self._probes()
             first = _trace(subject, self.usual[0])
         held = {name: value for name, value in subject.names.fixed.items() if name in ours}
-        self.found = Identification(rule, first.hyper[0], held, dialect)
-        self.shown: list[Trace] = []
-        self._show(first)
+        self.shown = [first]
+        self.found: Identification | FittedIdentification
+        if lacking:
+            self.shown += [_trace(subject, probe) for probe in self.usual[1:]]
+            arrays = [trace.arrays() for trace in self.shown]
+            self.found = FittedIdentification(rule, first.hyper[0], held, dialect, arrays, lacking)
+        else:
+            self.found = Identification(rule, first.hyper[0], held, dialect)
+            self.found.see(first.arrays())
 
     def conforms(self) -> bool:
         """Whether a variant agrees with all that can be shown. Raises Unsupported as before."""
@@ -66,7 +77,8 @@ class Trial:
         if verdict.first is None:
             return ""
         trace = self.shown[verdict.first.trace - 1]
-        return smallest(self.subject, self.rule, verdict.nearest, verdict.assumed, trace, verdict.first) or ""
+        held = {**verdict.assumed, **{name: number.value for name, number in verdict.fitted.items()}}
+        return smallest(self.subject, self.rule, verdict.nearest, held, trace, verdict.first) or ""
 
     def _probes(self) -> list[Probe]:
         return probes(self.rule, self.settable, self.subject.names.per_step & self.settable)

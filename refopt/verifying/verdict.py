@@ -33,6 +33,26 @@ class AxisVerdict:
 
 
 @dataclass(frozen=True)
+class FittedNumber:
+    """A hyper-parameter that was read off the traces.
+
+    From `low` to `high` all values fit, the others held: the same number where the traces determine it. What it is
+    `tied` to can make up for it: the traces show only what they come to together.
+    """
+
+    value: float
+    low: float
+    high: float
+    tied: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        text = f"{self.value:.6g}"
+        if self.tied:
+            return f"{text} (only together with {' and '.join(self.tied)})"
+        return text if self.low == self.high else f"{text} ({self.low:.3g} to {self.high:.3g} fit as well)"
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The answer of `verify` and `identify`. docs/verdicts.md explains every field."""
 
@@ -51,6 +71,7 @@ class Verdict:
     steps: int = 0
     runs: int = 1
     assumed: Mapping[str, float] = field(default_factory=dict)
+    fitted: Mapping[str, FittedNumber] = field(default_factory=dict)
     first: Deviation | None = None
     nearest: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[Explanation, ...] = ()

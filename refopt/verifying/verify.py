@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ from refopt.rules import RULES, get_rule
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.verifying.candidates import neutral_axes
+from refopt.verifying.fitting import which_lacking
 from refopt.verifying.identify import nearest_of, rules_with
 from refopt.verifying.subjects.base import Subject
 from refopt.verifying.subjects.resolve import resolve
@@ -52,10 +54,11 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None) -
         what = "an average, and takes no gradient" if average else "an optimizer, and averages nothing"
         raise RefoptError(f"{subject.name} is {what}; leave out rule={chosen.name!r}, or give the rule that it is of")
     rules = rules_with(dialect, [r for r in RULES.values() if r.average == average] if chosen is None else [chosen])
-    trials, refusals, failures = [], [], []
+    trials, failures = [], []
+    lacking: list[Rule] = []
     for one in rules:
-        if lacking := _lacking(subject, one):
-            refusals.append(lacking)
+        if neutral_axes(one, subject.names.settable)[1] is not None:
+            lacking.append(one)
             continue
         try:
             trial = Trial(subject, one, dialect)
@@ -70,19 +73,32 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None) -
             verdicts[trial.rule.name] = trial.verdict()
         except Unsupported as failure:
             failures.append(str(failure))
+    if not any(verdict.faults for verdict in verdicts.values()):
+        for one, stage in _stages(subject, lacking):
+            try:
+                trial = Trial(subject, one, dialect, stage)
+                if trial.conforms():
+                    return trial.verdict()
+            except RefoptError as failure:
+                failures.append(str(failure))
+                continue
+            if not trials:
+                verdicts[one.name] = trial.verdict()
     if verdicts:
         nearest = nearest_of(list(verdicts.values()))
-        (trial,) = (trial for trial in trials if trial.rule.name == nearest.rule)
-        return replace(nearest, case=trial.smallest(nearest))
-    reason = "; ".join(dict.fromkeys(failures or refusals))  # what one rule after the other ran into, once
+        case = next((trial.smallest(nearest) for trial in trials if trial.rule.name == nearest.rule), "")
+        return replace(nearest, case=case)
+    reason = "; ".join(dict.fromkeys(failures))  # what one rule after the other ran into, once
     return Verdict(status="unsupported", subject=subject.name, versions=subject.interface.versions, reason=reason)
 
 
-def _lacking(subject: Subject, rule: Rule) -> str | None:
-    """Why a subject cannot be of this rule: it has not its numbers. Or None."""
-    _, name = neutral_axes(rule, subject.names.settable)
-    if name is None:
-        return None
-    parameter = rule.hyper_parameter(name)
-    names = " or ".join((name, *parameter.aliases))
-    return f"{subject.name} takes no {parameter.meaning}: none of its arguments is called {names}"
+def _stages(subject: Subject, rules: Sequence[Rule]) -> Iterator[tuple[Rule, list[str]]]:
+    """The numbers of its own that a subject may have under each rule, to be read off what it does.
+
+    Those that are neutral at 0 only where it lets nobody set anything.
+    """
+    known = subject.names.settable
+    stages = {rule.name: which_lacking(rule, {p.name for p in rule.hyper_parameters} & known) for rule in rules}
+    yield from ((rule, stages[rule.name][0]) for rule in rules)
+    if not known:
+        yield from ((rule, stage) for rule in rules for stage in stages[rule.name][1:])
