@@ -1,0 +1,145 @@
+"""Running a proposed way beside the source: with the numbers that were given, and if these are rounded, with others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from refopt.spec.errors import Unsupported
+from refopt.translating.handover import MIDDLE, Numbers, carried, hand_over, named_rightly, reference
+from refopt.translating.measuring import Measured
+from refopt.translating.running import SCHEDULE, STILL, Arrays, Difference, Input, difference, drive, example
+from refopt.translating.search import EACH_STEP, Way
+
+DIGITS = 2**10  # binary digits of the numbers that no framework rounds, nor a product of two of them: float32 has 24
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How far a target comes from the source; `rounded` if they are the same but for numbers that one of them rounds."""
+
+    difference: Difference
+    rounded: bool = False
+
+    @property
+    def same(self) -> bool:
+        return self.difference.same or self.rounded
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is translated: measured, with the numbers that it has. `own` are those that are passed to it."""
+
+    measured: Measured
+    axes: Mapping[str, str]
+    values: Mapping[str, float]
+    own: frozenset[str]
+    given: Input = field(default_factory=example)
+    _runs: dict[tuple[object, ...], list[Arrays]] = field(default_factory=dict)
+
+    @cached_property
+    def short(self) -> dict[str, float]:
+        """Its numbers in so few digits that nobody rounds them."""
+        return {name: _short(value) for name, value in self.values.items()}
+
+    @property
+    def schedulable(self) -> bool:
+        return "lr" in self.measured.subject.names.per_step
+
+    def rates(self, changing: bool, values: Mapping[str, float]) -> list[float]:
+        return [values["lr"] * factor for factor in (SCHEDULE if changing else STILL)]
+
+    def run(self, changing: bool, values: Mapping[str, float]) -> list[Arrays]:
+        key = (changing, *values.items())
+        if key not in self._runs:
+            names = self.measured.subject.names
+            passed = {**names.fixed, **{name: values[name] for name in self.own}}
+            rates = self.rates(changing, values)
+            self._runs[key] = drive(self.measured.subject, self.given, lambda t, lr, _: {**passed, "lr": lr}, rates)
+        return self._runs[key]
+
+
+def prove(source: Source, target: Measured, way: Way, *, changing: bool) -> Proof | None:
+    """Both run on the same input. None if the target cannot be run so."""
+    if (changing and not source.schedulable) or not fits(target, way, changing):
+        return None
+    found = _difference(source, target, way, source.values, changing)
+    if found is None or found.same:
+        return found and Proof(found)
+    short = _difference(source, target, way, source.short, changing)
+    return Proof(found, rounded=short is not None and short.same)
+
+
+def fits(target: Measured, way: Way, changing: bool = True) -> bool:
+    """Whether the target takes the numbers that the way needs, and at each step those that change."""
+    names = target.subject.names
+    if not set(way.read) <= names.argument.keys():
+        return False
+    moving = ({"lr"} if changing else set()) | (
+        {name for name in way.read if way.numbers[name] != name} if way.kind == EACH_STEP else set()
+    )
+    return moving <= names.per_step
+
+
+def numbers_of(way: Way, values: Mapping[str, float]) -> Numbers:
+    """The numbers of the target at a step. Only a way of each step changes others than the rate."""
+
+    def at(t: int, lr: float, lr_before: float) -> dict[str, float]:
+        now = way.at(values, lr, lr_before, t)
+        if way.kind == EACH_STEP:
+            return now
+        return {**way.at(values, values["lr"], values["lr"], 1), "lr": now["lr"]}
+
+    return at
+
+
+def _difference(
+    source: Source, target: Measured, way: Way, values: Mapping[str, float], changing: bool
+) -> Difference | None:
+    try:
+        made = drive(target.subject, source.given, numbers_of(way, values), source.rates(changing, values))
+    except (Unsupported, ZeroDivisionError):
+        return None
+    return difference(source.given.params, source.run(changing, values), made)
+
+
+@dataclass(frozen=True)
+class Handed:
+    """What came of moving the state: the source's slots that have the names we know, and how the target went on."""
+
+    named: frozenset[str]
+    difference: Difference | None
+
+
+def hand(source: Source, target: Measured, way: Way, *, changing: bool) -> Handed:
+    """Half a run in the source, the other half in the target. Numbers are those that nobody rounds."""
+    values, given, subject = source.short, source.given, source.measured.subject
+    rates = source.rates(changing, values)
+    half = Input(given.params, given.grads[:MIDDLE])
+    _, slots = reference(way.rule, source.axes, values, half, rates[:MIDDLE])
+    passed = {**subject.names.fixed, **{name: values[name] for name in source.own}}
+    drive(subject, half, lambda t, lr, _: {**passed, "lr": lr}, rates[:MIDDLE])
+    named = named_rightly(source.measured, source.axes, slots[-1])
+    now = {**values, "lr": rates[MIDDLE - 1], "lr_before": rates[MIDDLE - 2], "t": MIDDLE}
+    try:
+        moved = carried(way, slots[-1], now)
+        found = hand_over(target, way, numbers_of(way, values), given, rates, source.run(changing, values), moved)
+    except (Unsupported, ZeroDivisionError):
+        return Handed(named, None)
+    return Handed(named, found)
+
+
+def follows(source: Source, axes: Mapping[str, str]) -> bool:
+    """Whether the source does what refopt does under these choices, to rounding."""
+    changing = source.schedulable
+    rates: Sequence[float] = source.rates(changing, source.short)
+    made, _ = reference(source.measured.rule, axes, source.short, source.given, rates)
+    return difference(source.given.params, source.run(changing, source.short), made).same
+
+
+def _short(value: float) -> float:
+    mantissa, exponent = math.frexp(value)
+    near = math.ldexp(round(mantissa * DIGITS) / DIGITS, exponent)
+    return near if (near < 1) == (value < 1) else math.ldexp(math.floor(mantissa * DIGITS) / DIGITS, exponent)
