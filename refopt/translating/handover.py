@@ -57,8 +57,13 @@ def named_rightly(source: Measured, axes: Mapping[str, str], slots: Mapping[str,
 
 
 def hand_over(
-    target: Measured, way: Way, numbers: Numbers, given: Input, rates: Sequence[float],
-    results: list[Arrays], slots: Mapping[str, Arrays],
+    target: Measured,
+    way: Way,
+    numbers: Numbers,
+    given: Input,
+    rates: Sequence[float],
+    results: list[Arrays],
+    slots: Mapping[str, Arrays],
 ) -> Difference | None:
     """How far the target, started in the middle with the source's parameters and state, comes from the source.
 

@@ -109,5 +109,3 @@ def measured(target: Target) -> Measured:
     subject = resolve(target.subject, {**target.options, **given})
     one = measure(subject, rule, free=frozenset({"lr", *given}))
     return replace(one, subject=resolve(target.subject, target.options)) if given else one
-
-

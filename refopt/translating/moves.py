@@ -19,8 +19,8 @@ UNITS = {"no": ("no", "no"), "scaled": ("scaled", "yes")}  # nesterov of average
 class Move:
     """From the choices `before` to the choices `after`, if the numbers are such that `when` holds ("": always).
 
-    `numbers` and `state` are the new ones, as formulas (`refopt.translating.formulas`). With `constant_lr` it holds only
-    while the learning rate stays what it is.
+    `numbers` and `state` are the new ones, as formulas (`refopt.translating.formulas`). With `constant_lr` it
+    holds only while the learning rate stays what it is.
     """
 
     before: Mapping[str, str]
@@ -90,7 +90,7 @@ def _rate() -> Iterator[Move]:
 
 
 def _epsilons() -> Iterator[Move]:
-    """Where Adam's epsilon stands. What is divided by the correction on one side can be so on the other, step by step."""
+    """Where Adam's epsilon stands. What one side divides by the correction can be divided on the other, step by step."""
 
     def at(choice: str) -> dict[str, str]:
         return {"eps_at": choice}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from refopt.spec.errors import Unsupported
@@ -14,18 +14,6 @@ from refopt.translating.running import SCHEDULE, STILL, Arrays, Difference, Inpu
 from refopt.translating.search import EACH_STEP, Way
 
 DIGITS = 2**10  # binary digits of the numbers that no framework rounds, nor a product of two of them: float32 has 24
-
-
-@dataclass(frozen=True)
-class Proof:
-    """How far a target comes from the source; `rounded` if they are the same but for numbers that one of them rounds."""
-
-    difference: Difference
-    rounded: bool = False
-
-    @property
-    def same(self) -> bool:
-        return self.difference.same or self.rounded
 
 
 @dataclass(frozen=True)
@@ -61,15 +49,15 @@ class Source:
         return self._runs[key]
 
 
-def prove(source: Source, target: Measured, way: Way, *, changing: bool) -> Proof | None:
+def prove(source: Source, target: Measured, way: Way, *, changing: bool) -> Difference | None:
     """Both run on the same input. None if the target cannot be run so."""
     if (changing and not source.schedulable) or not fits(target, way, changing):
         return None
     found = _difference(source, target, way, source.values, changing)
     if found is None or found.same:
-        return found and Proof(found)
+        return found
     short = _difference(source, target, way, source.short, changing)
-    return Proof(found, rounded=short is not None and short.same)
+    return found if short is None else replace(found, first_step=short.first_step, rounded=short.same)
 
 
 def fits(target: Measured, way: Way, changing: bool = True) -> bool:
@@ -102,7 +90,7 @@ def _difference(
         made = drive(target.subject, source.given, numbers_of(way, values), source.rates(changing, values))
     except (Unsupported, ZeroDivisionError):
         return None
-    return difference(source.given.params, source.run(changing, values), made)
+    return difference(source.given.params, source.run(changing, values), made, source.given.grads)
 
 
 @dataclass(frozen=True)
@@ -111,6 +99,10 @@ class Handed:
 
     named: frozenset[str]
     difference: Difference | None
+
+    @property
+    def same(self) -> bool:
+        return self.difference is not None and self.difference.same
 
 
 def hand(source: Source, target: Measured, way: Way, *, changing: bool) -> Handed:

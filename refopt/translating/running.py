@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,8 +33,10 @@ class Difference:
     """How far two runs come apart.
 
     `distance` is the largest in ULPs of the element, `first_step` the first at which it is no rounding (None: never).
-    The largest difference in numbers is that of `quantity` at `step`, `source` there and `target` here; `share` of the
-    farthest that its tensor has come from its start.
+    The largest in numbers is between `source` and `target`, in `quantity` at `step`, where gradients are of the size
+    `gradient`: it is `share` of the farthest that the tensor has come from its start. If one of the two `rounded` its
+    numbers, as Keras rounds its learning rate to float32, then with numbers of few digits they are the same, and
+    `first_step` is None.
     """
 
     distance: float
@@ -44,6 +46,8 @@ class Difference:
     source: float
     target: float
     share: float
+    gradient: float = 0.0
+    rounded: bool = False
 
     @property
     def same(self) -> bool:
@@ -79,7 +83,9 @@ def drive(
     return subject.drive(given.params, given.grads, hyper)
 
 
-def difference(start: Arrays, source: list[Arrays], target: list[Arrays], first: int = 1) -> Difference:
+def difference(
+    start: Arrays, source: list[Arrays], target: list[Arrays], grads: list[Arrays] | None = None, first: int = 1
+) -> Difference:
     """Between two runs from the same start; `first` is the number of their first step."""
     spacing, allowed = float(np.finfo(np.float64).eps), rounding(np.dtype(np.float64), STEPS)
     way = [max(float(np.abs(now[i] - w).max()) for now in source) for i, w in enumerate(start)]
@@ -99,5 +105,6 @@ def difference(start: Arrays, source: list[Arrays], target: list[Arrays], first:
             share = float(gap.flat[at]) / way[i] if way[i] else float(np.inf if gap.any() else 0.0)
             if share > worst.share:
                 place = f"params[{i}].flat[{at}]"
-                worst = Difference(0.0, None, step, place, float(a.flat[at]), float(b.flat[at]), share)
-    return Difference(distance, first_step, worst.step, worst.quantity, worst.source, worst.target, worst.share)
+                size = np.median(np.abs([now[i] for now in grads])) if grads else 0.0
+                worst = Difference(0.0, None, step, place, float(a.flat[at]), float(b.flat[at]), share, float(size))
+    return replace(worst, distance=distance, first_step=first_step)

@@ -24,6 +24,7 @@ class Way:
     state: Mapping[str, str]
     kind: str = ALWAYS
     moves: int = 0
+    steady: frozenset[str] = frozenset()  # the axes that were left behind by moves that need a constant rate
 
     @property
     def read(self) -> tuple[str, ...]:
@@ -43,8 +44,9 @@ class Way:
 
 def start(rule: Rule, axes: Mapping[str, str]) -> Way:
     """The source itself."""
-    slots = [slot.name for slot in rule.hyper("paper", **axes).program.slots]
-    return Way(rule, dict(axes), {p.name: p.name for p in rule.hyper_parameters}, {slot: slot for slot in slots})
+    hyper = rule.hyper("paper", **axes)  # with the axes of storage, of which nothing is measured
+    slots = [slot.name for slot in hyper.program.slots]
+    return Way(rule, hyper.axes, {p.name: p.name for p in rule.hyper_parameters}, {slot: slot for slot in slots})
 
 
 @dataclass
@@ -81,7 +83,8 @@ def _next(way: Way, values: Mapping[str, float]) -> Iterator[Way]:
         numbers = {**way.numbers, **{n: formulas.compose(f, way.numbers) for n, f in move.numbers.items()}}
         known = {**way.numbers, **way.state}
         state = {**way.state, **{s: formulas.compose(f, known) for s, f in move.state.items()}}
-        yield Way(way.rule, axes, numbers, state, kind, way.moves + 1)
+        steady = way.steady | (move.before.keys() if move.constant_lr else set())
+        yield Way(way.rule, axes, numbers, state, kind, way.moves + 1, steady)
 
 
 def _holds(move: Move, way: Way, values: Mapping[str, float]) -> bool:

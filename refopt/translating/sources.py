@@ -12,7 +12,7 @@ SHORT = {"torch": "torch.optim", "keras": "keras.optimizers", "objax": "objax.op
 
 
 def parse(target: str) -> tuple[str, dict[str, Any]]:
-    """A target as `verify` takes it, and the arguments in its brackets, which are numbers, strings, tuples and the like.
+    """A target as `verify` takes it, and the arguments in its brackets: numbers, strings, tuples and the like.
 
     Raises RefoptError for what is no call, and for arguments without a name or with a value that is none of these.
     """

@@ -19,6 +19,7 @@ NAMES: Mapping[str, Mapping[str, str]] = {
     "keras": {"m": "_momentums", "v": "_velocities", "v_max": "_velocity_hats", "u": "momentums"},
     "optax": {"u": "trace", "m": "mu", "v": "nu", "v_max": "nu_max"},
 }
+SLOTS = frozenset(slot for names in NAMES.values() for slot in names)
 
 
 def name(subject: Subject, slot: str, axes: Mapping[str, str]) -> str | None:

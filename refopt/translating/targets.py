@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from refopt.spec.errors import unknown
-from refopt.spec.lines import expression, names_read, source_of, substitute
+from refopt.spec.lines import expression
 
 # A rule's name, and the code. A name that is an argument's value is a number; `params` are torch's parameters.
 TARGETS: Mapping[str, tuple[tuple[str, str], ...]] = {
@@ -77,7 +78,8 @@ class Target:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The numbers that it takes, by the framework's names."""
-        return tuple(sorted(names_read([expression(self.code)]) - {"params", self.framework}))
+        found = {node.id for node in ast.walk(self.call) if isinstance(node, ast.Name)}
+        return tuple(sorted(found - {"params", self.framework}))
 
     @cached_property
     def call(self) -> ast.Call:
@@ -106,9 +108,7 @@ class Target:
 
     def recipe(self, numbers: Mapping[str, float]) -> str:
         """The code, with these numbers, by the framework's names."""
-        kept = [k for k in self.call.keywords if not _neutral(k.value, numbers)]
-        call = ast.Call(self.call.func, self.call.args, kept)
-        return source_of(substitute(call, {name: ast.Constant(numbers[name]) for name in self.names}))
+        return ast.unparse(_Filled(numbers).visit(copy.deepcopy(self.call)))
 
     def _function(self) -> Callable[..., Any]:
         module = import_module(self.framework)
@@ -125,5 +125,18 @@ def targets(framework: str, rule: str | None = None) -> tuple[Target, ...]:
     return tuple(Target(framework, of, code) for of, code in TARGETS[framework] if rule in (None, of))
 
 
-def _neutral(value: ast.expr, numbers: Mapping[str, float]) -> bool:
-    return isinstance(value, ast.Name) and value.id in OPTIONAL and numbers.get(value.id) == 0
+class _Filled(ast.NodeTransformer):
+    """Code with numbers in place of their names; an optional one of zero is left out."""
+
+    def __init__(self, numbers: Mapping[str, float]) -> None:
+        self.numbers = numbers
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:  # the name that ast gives it
+        node.keywords = [k for k in node.keywords if not self._is_neutral(k.value)]
+        return self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return ast.Constant(self.numbers[node.id]) if node.id in self.numbers else node
+
+    def _is_neutral(self, value: ast.expr) -> bool:
+        return isinstance(value, ast.Name) and value.id in OPTIONAL and self.numbers.get(value.id) == 0

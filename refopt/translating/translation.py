@@ -23,15 +23,14 @@ class Number:
 
 @dataclass(frozen=True)
 class Carried:
-    """A piece of state: the target's slot and its framework's name, and how it is made from the source's.
+    """A slot of the target, made from those of the source: `u/lr`, and by the frameworks' names in `code`.
 
-    `checked` says whether the names were: the source's by reading it, the target's by writing it and running on.
+    `checked` says whether these names were: the source's by reading it, the target's by writing it and running on.
     """
 
     slot: str
-    name: str | None
     formula: str
-    source_names: Mapping[str, str]
+    code: str
     checked: bool
 
 
@@ -60,7 +59,6 @@ class Recipe:
     constant: Difference | None = None
     changing: Difference | None = None
     handed_over: Difference | None = None
-    rounded: bool = False
 
 
 @dataclass(frozen=True)
