@@ -10,7 +10,7 @@ import numpy as np
 from refopt.spec.hyper import conflict
 from refopt.translating.measuring import Measured
 from refopt.translating.proving import Source, fits, prove
-from refopt.translating.search import ALWAYS, Way, start, ways
+from refopt.translating.search import ALWAYS, CONSTANT_LR, Way, start, ways
 from refopt.translating.targets import Target
 
 Offered = Sequence[tuple[Target, Measured]]
@@ -62,7 +62,7 @@ def nearest(source: Source, offered: Offered) -> Proposal | None:
 
 
 def _but_for_an_axis(source: Source, offered: Offered) -> Iterator[Proposal]:
-    """What would be the same if the source had another choice on one axis."""
+    """What would be the same, at least under a constant rate, if the source had another choice on one axis."""
     rule = source.measured.rule
     for axis in (axis for axis in rule.axes if not axis.storage):
         here = source.axes[axis.name]
@@ -70,8 +70,11 @@ def _but_for_an_axis(source: Source, offered: Offered) -> Iterator[Proposal]:
             axes = {**source.axes, axis.name: there}
             if there == here or conflict(rule, {**start(rule, source.axes).axes, **axes}):
                 continue
-            for one in matching(ways(start(rule, axes), source.values), offered, ALWAYS):
-                yield replace(one, differing={axis.name: (here, there)})
+            reachable = ways(start(rule, axes), source.values)
+            for kind in (ALWAYS, CONSTANT_LR):
+                for one in matching(reachable, offered, kind):
+                    steady = {name: (source.axes[name], one.way.axes[name]) for name in one.way.steady}
+                    yield replace(one, differing={axis.name: (here, there), **steady})
 
 
 def _as_it_is(source: Source, offered: Offered) -> Iterator[Proposal]:

@@ -31,14 +31,15 @@ class Move:
     constant_lr: bool = False
 
 
-def _decay() -> Iterator[Move]:
+def _decay(*without: str) -> Iterator[Move]:
     """Without a coefficient all are one; and one that is multiplied by the rate can be divided by it."""
-    for choice in DECAYS:
+    for choice in (choice for choice in DECAYS if choice not in without):
         yield Move({"decay": "none"}, {"decay": choice}, {"wd": "0.0"})
         yield Move({"decay": choice}, {"decay": "none"}, when="wd == 0")
     for scaled, bare in (("decoupled", "decoupled_no_lr"), ("decoupled_after", "decoupled_no_lr_after")):
-        yield Move({"decay": scaled}, {"decay": bare}, {"wd": "wd*lr"}, constant_lr=True)
-        yield Move({"decay": bare}, {"decay": scaled}, {"wd": "wd/lr"}, constant_lr=True)
+        if scaled not in without:
+            yield Move({"decay": scaled}, {"decay": bare}, {"wd": "wd*lr"}, constant_lr=True)
+            yield Move({"decay": bare}, {"decay": scaled}, {"wd": "wd/lr"}, constant_lr=True)
 
 
 def _decay_of_sgd() -> Iterator[Move]:
@@ -90,7 +91,7 @@ def _rate() -> Iterator[Move]:
 
 
 def _epsilons() -> Iterator[Move]:
-    """Where Adam's epsilon stands. What one side divides by the correction can be divided on the other, step by step."""
+    """Where Adam's epsilon stands. What one side divides by the correction may be on the other, step by step."""
 
     def at(choice: str) -> dict[str, str]:
         return {"eps_at": choice}
@@ -126,7 +127,7 @@ def _guards() -> Iterator[Move]:
 
 
 MOVES: Mapping[str, tuple[Move, ...]] = {
-    "sgd": (*_decay(), *_decay_of_sgd()),
+    "sgd": (*_decay("decoupled"), *_decay_of_sgd()),
     "momentum": (*_decay(), *_scales(), *_rate()),
     "adam": (*_decay(), *_epsilons()),
     "lars": tuple(_guards()),

@@ -62,8 +62,12 @@ def _state(source: Source, found: Proposal, named: frozenset[str], same: bool) -
         here = {name: states.name(source.measured.subject, name, source.axes) for name in reads}
         there = states.name(found.measured.subject, slot.name, way.axes)
         known = {name: own for name, own in here.items() if own is not None}
-        checked = same and there is not None and reads <= named
-        yield Carried(slot.name, formula, _in_words(slot.name, there, formula, known), checked)
+        meanings = {one.name: one.meaning for one in way.rule.hyper("paper", **source.axes).program.slots}
+        unnamed = {name: meanings[name] for name in sorted(reads - known.keys())}
+        if there is None:
+            unnamed[slot.name] = slot.meaning
+        checked = same and there is not None and known.keys() <= named
+        yield Carried(slot.name, formula, _in_words(slot.name, there, formula, known), checked, unnamed)
 
 
 def _in_words(slot: str, there: str | None, formula: str, here: Mapping[str, str]) -> str:

@@ -31,6 +31,8 @@ def render(translation: Translation) -> RenderableType:
     words, style = HEADLINES[translation.status]
     line = Text(translation.source, "bold")
     line.append(f"  in {translation.to}: ").append(words, style)
+    if translation.exact is not None:
+        line.append(", unless a number is set at each step")
     parts: list[RenderableType] = [line]
     if translation.recipe is not None:
         if translation.status == "none":
@@ -84,7 +86,9 @@ def _of_recipe(table: Table, recipe: Recipe, *, claimed: str) -> None:
         if found is not None:
             table.add_row("run", f"{STEPS} steps of a {rate} rate: {_apart(found)}")
     for carried in recipe.state:
-        table.add_row("state", carried.code if carried.checked else f"{carried.code} (these names are not checked)")
+        own = "".join(f"; {name} is the rule's {meaning}" for name, meaning in carried.unnamed.items())
+        unsure = "" if carried.checked else "; the names are not checked"
+        table.add_row("state", f"{carried.code}{own}{unsure}")
     if (handed := recipe.handed_over) is not None and recipe.state:
         table.add_row("", f"moved so after half of the steps: {_apart(handed)}")
 

@@ -26,12 +26,14 @@ class Carried:
     """A slot of the target, made from those of the source: `u/lr`, and by the frameworks' names in `code`.
 
     `checked` says whether these names were: the source's by reading it, the target's by writing it and running on.
+    `unnamed` are those for which we have no name of the framework's: slots of the rule, with their meaning.
     """
 
     slot: str
     formula: str
     code: str
     checked: bool
+    unnamed: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
