@@ -12,6 +12,7 @@ from functools import cache
 from refopt.rules import RULES
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError, Unsupported
+from refopt.translating.running import short
 from refopt.translating.targets import Target
 from refopt.verifying.candidates import neutral_axes
 from refopt.verifying.identify import identify, nearest_of
@@ -48,8 +49,8 @@ class Measured:
 def measure(subject: Subject, rule: Rule | None = None, *, free: frozenset[str] = frozenset({"lr"})) -> Measured:
     """The simplest rule that a subject follows, or whether it is this one.
 
-    The numbers that its user gave are held, but for those in `free`. Raises Unsupported if it follows none of the
-    rules, or cannot be run.
+    The numbers that its user gave are held, in few digits, but for those in `free`. Raises Unsupported if it follows
+    none of the rules, or cannot be run.
     """
     if subject.interface.average:
         raise Unsupported(f"{subject.name} is an average; translate takes optimizers")
@@ -79,7 +80,7 @@ def measure(subject: Subject, rule: Rule | None = None, *, free: frozenset[str] 
 
 def _measure(subject: Subject, rule: Rule, free: frozenset[str]) -> Verdict:
     ours = {p.name for p in rule.hyper_parameters}
-    held = {name: value for name, value in subject.names.fixed.items() if name not in free}
+    held = {name: short(value) for name, value in subject.names.fixed.items() if name not in free}
     settable = (subject.names.settable & ours) - held.keys()
     try:
         traces = _traces(subject, rule, settable, held)

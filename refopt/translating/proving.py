@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,10 +9,8 @@ from functools import cached_property
 from refopt.spec.errors import Unsupported
 from refopt.translating.handover import MIDDLE, Numbers, carried, hand_over, named_rightly, reference
 from refopt.translating.measuring import Measured
-from refopt.translating.running import SCHEDULE, STILL, Arrays, Difference, Input, difference, drive, example
+from refopt.translating.running import SCHEDULE, STILL, Arrays, Difference, Input, difference, drive, example, short
 from refopt.translating.search import EACH_STEP, Way
-
-DIGITS = 2**10  # binary digits of the numbers that no framework rounds, nor a product of two of them: float32 has 24
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class Source:
     @cached_property
     def short(self) -> dict[str, float]:
         """Its numbers in so few digits that nobody rounds them."""
-        return {name: _short(value) for name, value in self.values.items()}
+        return {name: short(value) for name, value in self.values.items()}
 
     @property
     def schedulable(self) -> bool:
@@ -56,8 +53,8 @@ def prove(source: Source, target: Measured, way: Way, *, changing: bool) -> Diff
     found = _difference(source, target, way, source.values, changing)
     if found is None or found.same:
         return found
-    short = _difference(source, target, way, source.short, changing)
-    return found if short is None else replace(found, first_step=short.first_step, rounded=short.same)
+    few = _difference(source, target, way, source.short, changing)
+    return found if few is None else replace(found, first_step=few.first_step, rounded=few.or_rounded().same)
 
 
 def fits(target: Measured, way: Way, changing: bool = True) -> bool:
@@ -120,7 +117,7 @@ def hand(source: Source, target: Measured, way: Way, *, changing: bool) -> Hande
         found = hand_over(target, way, numbers_of(way, values), given, rates, source.run(changing, values), moved)
     except (Unsupported, ZeroDivisionError):
         return Handed(named, None)
-    return Handed(named, found)
+    return Handed(named, found and found.or_rounded())
 
 
 def follows(source: Source, axes: Mapping[str, str]) -> bool:
@@ -128,10 +125,4 @@ def follows(source: Source, axes: Mapping[str, str]) -> bool:
     changing = source.schedulable
     rates: Sequence[float] = source.rates(changing, source.short)
     made, _ = reference(source.measured.rule, axes, source.short, source.given, rates)
-    return difference(source.given.params, source.run(changing, source.short), made).same
-
-
-def _short(value: float) -> float:
-    mantissa, exponent = math.frexp(value)
-    near = math.ldexp(round(mantissa * DIGITS) / DIGITS, exponent)
-    return near if (near < 1) == (value < 1) else math.ldexp(math.floor(mantissa * DIGITS) / DIGITS, exponent)
+    return difference(source.given.params, source.run(changing, source.short), made).or_rounded().same

@@ -26,7 +26,7 @@ def recipe(source: Source, found: Proposal, *, changing: bool | None) -> Recipe:
     made = tuple(
         Number(argument[name], first[name], formulas.with_numbers(way.numbers[name], values))
         for name in way.read
-        if way.numbers[name] != name and not formulas.of_step(way.numbers[name]) and formulas.reads(way.numbers[name])
+        if first[name] != 0 and not way.numbers[name].isidentifier() and not formulas.of_step(way.numbers[name])
     )
     still, moving = (prove(source, found.measured, way, changing=one) for one in (False, True))
     handed = None if changing is None else hand(source, found.measured, way, changing=changing)

@@ -103,7 +103,7 @@ def _apart(found: Difference) -> str:
     """How far two runs come apart: by rounding, or by how much, and where."""
     if found.rounded:
         return (
-            f"the same, but that one of the two rounds a number, as Keras rounds its learning rate to float32: "
+            "the same, but that one of the two rounds to float32, as Keras does its learning rate: "
             f"{found.share:.0e} of the way"
         )
     if found.same:

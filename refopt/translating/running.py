@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,12 @@ SCHEDULE = tuple((step + 1) / 8 if step < 8 else 1.0 if step < 40 else 0.25 if s
                  for step in range(STEPS))  # fmt: skip
 STILL = (1.0,) * STEPS
 
+DIGITS = 2**10  # binary digits of numbers that no framework rounds, nor a product of two of them: float32 has 24
+
+
+# In ULPs of float64: how far two runs come apart where one of them computes in float32 what was given in float64.
+NARROW = 64 * 2.0**29
+
 
 @dataclass(frozen=True)
 class Input:
@@ -34,9 +41,8 @@ class Difference:
 
     `distance` is the largest in ULPs of the element, `first_step` the first at which it is no rounding (None: never).
     The largest in numbers is between `source` and `target`, in `quantity` at `step`, where gradients are of the size
-    `gradient`: it is `share` of the farthest that the tensor has come from its start. If one of the two `rounded` its
-    numbers, as Keras rounds its learning rate to float32, then with numbers of few digits they are the same, and
-    `first_step` is None.
+    `gradient`: it is `share` of the farthest that the tensor has come from its start. `rounded` says that it all
+    comes from float32: with numbers of few digits they are the same, or one of the two computes in it.
     """
 
     distance: float
@@ -51,7 +57,11 @@ class Difference:
 
     @property
     def same(self) -> bool:
-        return self.first_step is None
+        return self.first_step is None or self.rounded
+
+    def or_rounded(self) -> Difference:
+        """The same, but that what float32 explains is said to be rounded."""
+        return replace(self, rounded=self.first_step is not None and self.distance <= NARROW)
 
 
 def example() -> Input:
@@ -108,3 +118,10 @@ def difference(
                 size = np.median(np.abs([now[i] for now in grads])) if grads else 0.0
                 worst = Difference(0.0, None, step, place, float(a.flat[at]), float(b.flat[at]), share, float(size))
     return replace(worst, distance=distance, first_step=first_step)
+
+
+def short(value: float) -> float:
+    """The nearest number of few binary digits, on the same side of 1."""
+    mantissa, exponent = math.frexp(value)
+    near = math.ldexp(round(mantissa * DIGITS) / DIGITS, exponent)
+    return near if (near < 1) == (value < 1) else math.ldexp(math.floor(mantissa * DIGITS) / DIGITS, exponent)
