@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -75,12 +76,13 @@ def hand_over(
     before = (rates[0], *rates)
     now = [dict(numbers(t, lr, before[t - 1])) for t, lr in enumerate(rates, start=1)]
     start = results[MIDDLE - 1]
-    subject.drive(start, given.grads[:1], now[:1])  # some make their state at their first step
-    subject.driver.start(start, subject.names.own(now[MIDDLE]), subject.names.others)
-    if not states.write(subject, slots, MIDDLE, way.axes):
-        return None
-    made = [
-        subject.driver.step(grads, subject.names.own(one))
-        for grads, one in zip(given.grads[MIDDLE:], now[MIDDLE:], strict=True)
-    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a framework warns of is not the answer's business
+        subject.driver.start(start, subject.names.own(now[MIDDLE]), subject.names.others)
+        if not states.write(subject, slots, MIDDLE, way.axes):
+            return None
+        made = [
+            subject.driver.step(grads, subject.names.own(one))
+            for grads, one in zip(given.grads[MIDDLE:], now[MIDDLE:], strict=True)
+        ]
     return difference(start, results[MIDDLE:], made, first=MIDDLE + 1)

@@ -42,7 +42,9 @@ def read(subject: Subject, slot: str, axes: Mapping[str, str]) -> Arrays | None:
         return None
     driver: Any = subject.driver
     try:
-        found = READ[subject.interface.framework](driver, called.removeprefix("-"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a framework warns of is not the answer's business
+            found = READ[subject.interface.framework](driver, called.removeprefix("-"))
     except (AttributeError, KeyError, IndexError):
         return None
     arrays = [np.asarray(array, np.float64) for array in found]
