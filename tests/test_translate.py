@@ -232,3 +232,12 @@ def test_numbers_of_few_digits(value: float) -> None:
     assert abs(near - value) <= value * 2.0**-9
     assert (near < 1) == (value < 1)
     assert np.float32(near) == near
+
+
+def test_a_difference_below_float32_is_no_rounding() -> None:
+    """With a small rate the two Adams are close in float32's eyes: they are no less different."""
+    found = refopt.translate("keras:Adam(learning_rate=1e-7, epsilon=1e-8)", to="torch")
+    assert found.status == "none"
+    assert found.recipe is not None
+    assert found.recipe.changing is not None
+    assert not found.recipe.changing.same

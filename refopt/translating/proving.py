@@ -15,12 +15,16 @@ from refopt.translating.search import EACH_STEP, Way
 
 @dataclass(frozen=True)
 class Source:
-    """What is translated: measured, with the numbers that it has. `own` are those that are passed to it."""
+    """What is translated: measured, with the numbers that it has. `own` are those that are passed to it.
+
+    It is `narrow` if it computes in float32 what is given in float64.
+    """
 
     measured: Measured
     axes: Mapping[str, str]
     values: Mapping[str, float]
     own: frozenset[str]
+    narrow: bool = False
     given: Input = field(default_factory=example)
     _runs: dict[tuple[object, ...], list[Arrays]] = field(default_factory=dict)
 
@@ -54,7 +58,23 @@ def prove(source: Source, target: Measured, way: Way, *, changing: bool) -> Diff
     if found is None or found.same:
         return found
     few = _difference(source, target, way, source.short, changing)
-    return found if few is None else replace(found, first_step=few.first_step, rounded=few.or_rounded().same)
+    if few is None:
+        return found
+    same = few.same or (few.or_rounded().same and (source.narrow or _narrow(source, target, way)))
+    return replace(found, first_step=few.first_step, rounded=same)
+
+
+def _narrow(source: Source, target: Measured, way: Way) -> bool:
+    """Whether the target computes in float32: with numbers of few digits it still leaves refopt by that much."""
+    now = way.at(source.short, source.short["lr"], source.short["lr"], 1)
+    rates = [now["lr"] * factor for factor in STILL]
+    try:
+        made = drive(target.subject, source.given, lambda *_: now, rates)
+    except Unsupported:
+        return False
+    expected, _ = reference(way.rule, way.axes, now, source.given, rates)
+    found = difference(source.given.params, made, expected)
+    return not found.same and found.or_rounded().same
 
 
 def fits(target: Measured, way: Way, changing: bool = True) -> bool:
@@ -120,9 +140,9 @@ def hand(source: Source, target: Measured, way: Way, *, changing: bool) -> Hande
     return Handed(named, found and found.or_rounded())
 
 
-def follows(source: Source, axes: Mapping[str, str]) -> bool:
-    """Whether the source does what refopt does under these choices, to rounding."""
+def apart(source: Source, axes: Mapping[str, str]) -> Difference:
+    """How far the source comes from what refopt does under these choices."""
     changing = source.schedulable
     rates: Sequence[float] = source.rates(changing, source.short)
     made, _ = reference(source.measured.rule, axes, source.short, source.given, rates)
-    return difference(source.given.params, source.run(changing, source.short), made).or_rounded().same
+    return difference(source.given.params, source.run(changing, source.short), made).or_rounded()

@@ -19,6 +19,7 @@ HEADLINES = {
     "constant_lr": ("equivalent while the learning rate is constant", "bold yellow"),
     "none": ("no equivalent", "bold red"),
 }
+EXACTLY = {"constant_lr": ", and always if", "none": ", unless"}
 MEANINGS = {
     "lr": "lr is the source's learning rate at this step",
     "lr_before": "lr_before that of the step before, at first lr itself",
@@ -32,7 +33,7 @@ def render(translation: Translation) -> RenderableType:
     line = Text(translation.source, "bold")
     line.append(f"  in {translation.to}: ").append(words, style)
     if translation.exact is not None:
-        line.append(", unless a number is set at each step")
+        line.append(f"{EXACTLY[translation.status]} a number is set at each step")
     parts: list[RenderableType] = [line]
     if translation.recipe is not None:
         if translation.status == "none":
@@ -110,5 +111,5 @@ def _apart(found: Difference) -> str:
         return f"the same to {ulps(found.distance)}"
     return (
         f"apart from step {found.first_step}, by up to {abs(found.source - found.target):.2g} at step {found.step} in "
-        f"{found.quantity}, {found.share:.1%} of its tensor's way, where gradients are of the size {found.gradient:.0e}"
+        f"{found.quantity}, {found.share:.1%} of its tensor's way, where gradients are of the size {found.gradient:.1g}"
     )

@@ -11,7 +11,7 @@ from refopt.spec.errors import RefoptError, Unsupported, given_twice
 from refopt.translating import sources
 from refopt.translating.choosing import Proposal, first_proven, matching, nearest
 from refopt.translating.measuring import measure, measured
-from refopt.translating.proving import Source, follows
+from refopt.translating.proving import Source, apart
 from refopt.translating.recipes import recipe
 from refopt.translating.search import ALWAYS, CONSTANT_LR, EACH_STEP, start, ways
 from refopt.translating.targets import targets
@@ -77,8 +77,8 @@ def _source(subject: Subject) -> Source:
     source = Source(found, found.axes, {p.name: values[p.name] for p in found.rule.hyper_parameters}, own)
     combinations = (dict(zip(found.choices, one, strict=True)) for one in product(*found.choices.values()))
     for axes in (found.axes, *combinations):
-        if follows(source, axes):
-            return replace(source, axes=axes)
+        if (by := apart(source, axes)).same:
+            return replace(source, axes=axes, narrow=by.rounded)
     raise Unsupported(f"{subject.name} leaves {found.rule.name} within 100 steps; `refopt verify` says more")
 
 
