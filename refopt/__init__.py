@@ -1,6 +1,7 @@
 """refopt: the executable specification of optimizers.
 
     verify     refopt.verify("torch.optim:Adam") names the rule and the conventions that an implementation follows
+    translate  refopt.translate("keras:SGD(momentum=0.9)", to="torch") names its equivalent elsewhere
     learn      refopt.explain("adam") shows the tested source with the numbers in it
     train      opt = refopt.Adam(params, backend="numba"); opt(lr, grads)
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from refopt.selection import get_backend, use
     from refopt.spec.errors import RefoptError, Unsupported
     from refopt.spec.hyper import Hyper
+    from refopt.translating import Translation, translate
     from refopt.verifying import Recorder, Trace, Verdict, drive, identify, record, verify
 
 __version__ = "0.1.0"
@@ -33,6 +35,7 @@ _HOME = {
     "refopt.selection": ("get_backend", "use"),
     "refopt.spec.errors": ("RefoptError", "Unsupported"),
     "refopt.spec.hyper": ("Hyper",),
+    "refopt.translating": ("Translation", "translate"),
     "refopt.verifying": ("Recorder", "Trace", "Verdict", "drive", "identify", "record", "verify"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
@@ -49,6 +52,7 @@ __all__ = [
     "RefoptError",
     "State",
     "Trace",
+    "Translation",
     "Unsupported",
     "Verdict",
     "average",
@@ -60,6 +64,7 @@ __all__ = [
     "init",
     "record",
     "show",
+    "translate",
     "update",
     "use",
     "verify",

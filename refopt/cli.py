@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from refopt.spec.errors import RefoptError
 
@@ -32,12 +31,16 @@ Options = Annotated[
     list[str] | None,
     typer.Option("--hyper", "-H", metavar="NAME=VALUE", help="A number, an axis choice, or an argument."),
 ]
+Python = Annotated[
+    Path | None, typer.Option(metavar="PATH", help="The interpreter that has the target, if it is not this one's.")
+]
 
 # What a command has an argument or an option of its own for, so that -H cannot mean it.
 SHOW = ("rule", "dialect", "format", "columns")
 EXPLAIN = ("rule", "dialect", "steps", "dtype", "coordinate")
 VERIFY = ("target", "rule", "dialect")
 IDENTIFY = ("files", "rule", "dialect")
+TRANSLATE = ("target", "to")
 
 
 class Format(StrEnum):
@@ -121,10 +124,7 @@ def verify(
     command: Annotated[
         str | None, typer.Option("--exec", metavar="COMMAND", help="A program to drive, in place of a target.")
     ] = None,
-    python: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="The interpreter that has the target, if it is not this one's."),
-    ] = None,
+    python: Python = None,
     deadline: Annotated[
         float | None,
         typer.Option(help="The seconds that a program has for each answer: 10, with --python 120.", show_default=False),
@@ -148,6 +148,27 @@ def verify(
     if python is not None:
         subject = verifying.Interpreter(python, target, **limit)
     _answer(verifying.verify(subject, rule=rule, dialect=dialect, **parse(hyper, *VERIFY)), as_json)
+
+
+@app.command()
+def translate(
+    target: Annotated[str, typer.Argument(help="FRAMEWORK:NAME or module:name, e.g. 'keras:SGD(momentum=0.9)'.")],
+    to: Annotated[str, typer.Option(help="The framework to translate to: torch, optax or keras.")],
+    python: Python = None,
+    hyper: Options = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """The same optimizer in another framework, proven by running both; or the nearest, and how far it goes astray.
+
+    Exit status: 0 equivalent, 1 not under every learning rate, 2 cannot be run.
+    """
+    source = target if python is None else import_module("refopt.verifying").Interpreter(python, target)
+    found = import_module("refopt.translating").translate(source, to=to, **parse(hyper, *TRANSLATE))
+    if as_json:
+        print(json.dumps(_finite(found.as_dict()), indent=2, ensure_ascii=False))
+    else:
+        _print(import_module("refopt.translating.report").render(found))
+    raise typer.Exit(found.exit_status)
 
 
 @app.command()
@@ -246,29 +267,12 @@ def conform(
 @app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
     """What is installed, on which devices, what is chosen and why, and what is broken."""
-    found = import_module("refopt.selection.doctor").report()
+    examination = import_module("refopt.selection.doctor")
+    found = examination.report()
     if as_json:
         print(json.dumps(found, indent=2))
-        return
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("backend", "works", "version", "devices", "entry point"):
-        table.add_column(column, overflow="fold")
-    for one in found["backends"]:
-        what = one["version"] if one["works"] else one["problem"]
-        table.add_row(one["name"], "yes" if one["works"] else "no", what, " ".join(one["devices"]), one["entry_point"])
-    facts = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    missing = [name for name, version in found["libraries"].items() if version is None]
-    chosen = found["chosen"]
-    facts.add_row(
-        "chosen", ": ".join(text for text in (chosen["backend"], chosen["reason"], chosen["problem"]) if text)
-    )
-    facts.add_row("order", found["order"])
-    facts.add_row("libraries", ", ".join(f"{n} {v}" for n, v in found["libraries"].items() if v is not None))
-    facts.add_row("missing", ", ".join(missing) or "nothing")
-    facts.add_row("kernels", found["kernel_cache"])
-    facts.add_row("machine", f"python {found['python']}, {found['processors']} processors")
-    for part in (table, "", facts):
-        _print(part)
+    else:
+        _print(examination.render(found))
 
 
 def _answer(verdict: Any, as_json: bool) -> None:

@@ -24,10 +24,10 @@ FRAMEWORKS = {
 }
 OURS = {"refopt", "refopt_jax", "refopt_torch", "refopt_conformance"}
 
-# spec <- rules <- clocks <- engines <- selection <- {running, verifying, explaining} <- cli. A layer imports itself and
-# those of lower numbers; layers of one number do not know each other.
+# spec <- rules <- clocks <- engines <- selection <- {running, verifying, explaining} <- translating <- cli. A layer
+# imports itself and those of lower numbers; layers of one number do not know each other.
 LAYERS = {"spec": 0, "rules": 1, "clocks": 2, "engines": 3, "selection": 4, "files": 4}
-LAYERS |= {"schedules": 5, "running": 5, "verifying": 5, "explaining": 5, "cli": 6, "__main__": 7}
+LAYERS |= {"schedules": 5, "running": 5, "verifying": 5, "explaining": 5, "translating": 6, "cli": 7, "__main__": 8}
 FACADE = "refopt/__init__.py"  # names everything, and imports a thing when it is first asked for
 
 # (file, imported): why it may.
@@ -42,6 +42,7 @@ FRAMEWORKS_WHERE = {
 # Frameworks that are imported by name, when a stranger's optimizer is driven: the folder, and which.
 BY_NAME = {
     "refopt/verifying/drivers": {"torch", "jax", "optax", "keras", "tensorflow", "flax", "objax"},
+    "refopt/translating": {"jax"},  # whose arrays a state is made of
     "conformance/refopt_conformance/accuracy": {"torch", "jax", "optax", "keras"},
 }
 # It also runs under another name, in interpreters without refopt: its imports are relative, and stay within it.

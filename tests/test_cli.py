@@ -81,7 +81,7 @@ WORKS: list[tuple[tuple[str, ...], int, tuple[str, ...]]] = [
     (("identify", TRACE), 0, ("trace.json  conforms to momentum", "lr_at", "pinned", "3 steps in float64")),
     (("identify", TRACE, TRACE, "--rule", "momentum"), 0, ("trace.json, trace.json  conforms", "6 steps in float64")),
     (("doctor",), 0, ("numpy", "numba", "refopt_torch.backend:BACKEND", "chosen", "the default", "python")),
-    (("--help",), 0, ("list", "show", "explain", "verify", "identify", "conform", "doctor")),
+    (("--help",), 0, ("list", "show", "explain", "verify", "translate", "identify", "conform", "doctor")),
     (("verify", "--help"), 0, ("--json", "--rule", "0 conforms, 1 deviates, 2 cannot be run")),
 ]  # fmt: skip
 

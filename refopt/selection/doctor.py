@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
 
 from refopt.selection.registry import get_backend, importable, installed, one_line
 from refopt.selection.select import select
@@ -62,3 +66,25 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return "unknown"
+
+
+def render(found: Mapping[str, Any]) -> RenderableType:
+    """The report as a person reads it."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("backend", "works", "version", "devices", "entry point"):
+        table.add_column(column, overflow="fold")
+    for one in found["backends"]:
+        what = one["version"] if one["works"] else one["problem"]
+        table.add_row(one["name"], "yes" if one["works"] else "no", what, " ".join(one["devices"]), one["entry_point"])
+    facts = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    missing = [name for name, version in found["libraries"].items() if version is None]
+    chosen = found["chosen"]
+    facts.add_row(
+        "chosen", ": ".join(text for text in (chosen["backend"], chosen["reason"], chosen["problem"]) if text)
+    )
+    facts.add_row("order", found["order"])
+    facts.add_row("libraries", ", ".join(f"{n} {v}" for n, v in found["libraries"].items() if v is not None))
+    facts.add_row("missing", ", ".join(missing) or "nothing")
+    facts.add_row("kernels", found["kernel_cache"])
+    facts.add_row("machine", f"python {found['python']}, {found['processors']} processors")
+    return Group(table, "", facts)
