@@ -35,11 +35,9 @@ def found(rule: str, arrays: Arrays, lacking: Sequence[str]) -> list[Solution]:
 
 
 def has(one: Solution, rule: str, axes: Mapping[str, str]) -> bool:
-    """Whether this is the canonical variant but for these choices."""
-    return any(
-        all(choice == axes.get(axis, RULES[rule].axis(axis).choices[0]) for axis, choice in axes_of.items())
-        for axes_of in one.candidate.axes
-    )
+    """Whether this is the paper's variant but for these choices."""
+    wanted = RULES[rule].hyper(**axes).axes
+    return any(all(wanted[axis] == choice for axis, choice in now.items()) for now in one.candidate.axes)
 
 
 # rule, numbers, axes, lacking, dtype, whether lr varies
@@ -147,6 +145,17 @@ def test_numbers_that_show_only_together_are_tied() -> None:
     (paper,) = [one for one in found("lars", arrays, ["lr", "tc"]) if has(one, "lars", {})]
     assert paper.tied == (("lr", "tc"),)
     assert paper.numbers["lr"] * paper.numbers["tc"] == pytest.approx(0.002, rel=1e-9)
+
+
+def test_what_only_a_large_tensor_shows() -> None:
+    """Variants are fitted to small tensors, on which a zero norm elsewhere is not seen."""
+    rng = np.random.default_rng(0)
+    grads = [[rng.standard_normal(3), rng.standard_normal(2000)] for _ in range(6)]
+    hyper = RULES["lars"].hyper(zero_norm="max", trust_of="velocity")
+    numbers = {**LARS, "mu": 0.85}
+    arrays = record(hyper, Probe([rng.standard_normal(3), np.zeros(2000)], grads, [numbers] * 6), "float64").arrays()
+    fitting = found("lars", arrays, ["mu"])
+    assert [one.numbers["mu"] for one in fitting if has(one, "lars", hyper.axes)] == [0.85]
 
 
 def test_if_nothing_fits_it_is_the_nearest() -> None:

@@ -46,7 +46,8 @@ def sample(
         dims = [w.ndim for w in trace.params]
         if tensors:
             order = sorted(range(len(leaves)), key=lambda i: leaves[i].shape[1])
-            taken, total = [], 0
+            taken: list[int] = []
+            total = 0
             for i in order:
                 total += leaves[i].shape[1]
                 if not taken or total <= elements or dims[i] not in {dims[j] for j in taken}:

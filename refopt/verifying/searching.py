@@ -71,6 +71,7 @@ class Search:
         self.same: dict[tuple[object, ...], int] = {}
         self.leaders: dict[int, int] = {}  # of the variants that are the same at all numbers of the table, the first
         self.followers: dict[int, list[int]] = {}
+        self.passed: dict[int, Mapping[str, float]] = {}  # leaders that fit the sample, whether or not the rest
         self.starts: dict[int, np.ndarray] = {}
         self.warmed: set[tuple[int, tuple[str, ...]]] = set()
         self.models: dict[tuple[int, int, int], Model] = {}
@@ -125,13 +126,13 @@ class Search:
             costs = (self.model(i, FIRST, 48).distances(table) ** 2).mean(1)
             leader = self.same.setdefault((self.names(i), *(f"{cost:.6e}" for cost in costs)), i)
             self.leaders[i] = leader
-            self.followers.setdefault(leader, [])
             if leader == i:
                 self.starts[i] = table[_spread(table, costs)]
             else:  # another name for the same function, as far as these traces go
-                self.followers[leader].append(i)
-                if leader in self.solved:
+                if leader in self.passed:
                     self.follow(leader, i)
+                else:
+                    self.followers.setdefault(leader, []).append(i)
         leader = self.leaders[i]
         rows = [self.starts.pop(leader)] if leader in self.starts else []
         for digest, numbers in (warm or {}).items():
@@ -155,13 +156,13 @@ class Search:
         self.keep(i, model, y[0])
 
     def follow(self, leader: int, i: int) -> None:
-        """A variant fits: so does one that has been the same so far, or it is fitted for itself."""
-        fit = self.fit(i, self.solved[leader].numbers)
-        if not fit.excludes:
+        """A variant fits the sample; so does one that is the same there, which fits the rest, or is fitted anew."""
+        fit = self.fit(i, self.passed[leader])
+        if not fit.excludes and leader in self.solved:
             self.solved[i] = replace(self.solved[leader], candidate=self.found.programs[i], fit=fit)
-        else:
+        elif i not in self.solved:
             self.leaders[i] = i
-            self.starts[i] = self.near(i, self.solved[leader].numbers)
+            self.starts[i] = self.near(i, self.passed[leader])
             self.attempt(i)
 
     def keep(self, i: int, model: Model, y: np.ndarray) -> None:
@@ -175,8 +176,9 @@ class Search:
             fit = self.fit(i, model.numbers(y))
         if not fit.excludes:
             self.solved[i] = self.solution(i, model.numbers(y))
-            for other in self.followers.get(i, ()):
-                self.follow(i, other)
+        self.passed[i] = self.solved[i].numbers if i in self.solved else model.numbers(y)
+        for other in self.followers.pop(i, ()):
+            self.follow(i, other)
 
     def solution(self, i: int, numbers: Mapping[str, float]) -> Solution:
         """The numbers rounded where that costs nothing, and how far they are determined."""
