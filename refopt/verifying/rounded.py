@@ -20,7 +20,8 @@ def snapped(rule: Rule, model: Model, y: np.ndarray, numbers: dict[str, float], 
     _, cost = descend(model, y[None], rounds=0)
     enough = AS_WELL * cost[0] + unit**2
     close = 2.0**-23 if dtype != np.float64 else 2.0**-42  # frameworks round numbers to float32
-    count, fixed, exact = len(y), [], dict(numbers)
+    count, exact = len(y), dict(numbers)
+    fixed: list[int] = []
     slopes = _slopes(model, y)
     strength = [np.abs(row).max() for row in slopes]
     for j in sorted(range(count), key=lambda j: -strength[j]):
@@ -112,13 +113,13 @@ def _range(
                 middle = (yes + good) / 2
                 yes, good = (middle, good) if fits({**numbers, name: _value(coordinate, middle)}) else (yes, middle)
             good = yes
-        ends.append(_value(coordinate, good))
+        ends.append(coordinate.most if good == model.high[j] and not coordinate.from_one else _value(coordinate, good))
     low, high = sorted(ends)
     return min(low, numbers[name]), max(high, numbers[name])
 
 
 def _value(coordinate: Coordinate, y: float) -> float:
-    x = float(coordinate.value(np.float64(y)))
+    x = float(coordinate.value(np.asarray(y)))
     return float(np.clip(0.0 if abs(x) <= 2 * LEAST else x, coordinate.least, coordinate.most))
 
 
