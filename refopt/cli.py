@@ -33,7 +33,7 @@ Options = Annotated[
 # What a command has an argument or an option of its own for, so that -H cannot mean it.
 SHOW = ("rule", "dialect", "format", "columns")
 EXPLAIN = ("rule", "dialect", "steps", "dtype", "coordinate")
-VERIFY = ("target", "rule")
+VERIFY = ("target", "rule", "dtype", "device")
 IDENTIFY = ("files", "rule")
 
 
@@ -127,6 +127,10 @@ def verify(
         typer.Option(help="The seconds that a program has for each answer: 10, with --python 120.", show_default=False),
     ] = None,
     rule: Annotated[str | None, typer.Option(help="The rule to look in; all if not given.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Of its parameters: float64, or the finest that it takes.", show_default=False)
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Where a torch optimizer is driven, e.g. cuda; else cpu.")] = None,
     hyper: Options = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
@@ -143,7 +147,7 @@ def verify(
     subject = target if command is None else verifying.Command.parse(command, **limit)
     if python is not None:
         subject = verifying.Interpreter(python, target, **limit)
-    _answer(verifying.verify(subject, rule=rule, **parse(hyper, *VERIFY)), as_json)
+    _answer(verifying.verify(subject, rule=rule, dtype=dtype, device=device, **parse(hyper, *VERIFY)), as_json)
 
 
 @app.command()

@@ -79,10 +79,11 @@ class Bare:
 
 def bare(target: str, rule: str | None, options: Mapping[str, Any]) -> Bare:
     """The subject of that name, identified. Raises RefoptError if it cannot be, or if numbers are given."""
-    subject = resolve(target, options)
+    subject = resolve(target, options, as_used=True)
     if subject.names.fixed:
         raise RefoptError(
-            f"{target}: the suite sets {', '.join(subject.names.fixed)} itself; give arguments that are no hyper-parameters"
+            f"{target}: the suite sets {', '.join(subject.names.fixed)} itself; "
+            f"give arguments that are no hyper-parameters"
         )
     verdict = verify(target, rule=rule, **options)
     if verdict.rule is None or verdict.rule == "ema":

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from .base import Arrays, Refusal, ancestors, arguments, names_of, takes_any
+from .base import DTYPES, Arrays, Refusal, ancestors, arguments, names_of, takes_any
+from .torch_places import default_dtype, dtypes_on, version_of
 
 OPTIMIZER = "torch.optim.optimizer.Optimizer"
 BETAS = ("beta1", "beta2")  # torch has them as one argument, betas
 
 
 class TorchDriver:
-    """Driven on the CPU. Numbers change between steps through the parameter groups."""
+    """Driven on the CPU, or where it is put. Numbers change between steps through the parameter groups."""
 
     framework = "torch"
     average = False
+    device = "cpu"
+    widen = True
+    dtypes: Sequence[str] = DTYPES
 
     def __init__(self, target: Any) -> None:
         self.torch = importlib.import_module("torch")
@@ -45,9 +49,10 @@ class TorchDriver:
         return names[:1] == ["params"] and not {"grads", "state"} & set(names)
 
     def start(self, params: Arrays, numbers: Mapping[str, float], options: Mapping[str, Any]) -> None:
-        self.tensors = [self.torch.tensor(w).requires_grad_() for w in params]
+        self.tensors = [self.torch.tensor(w, device=self.device).requires_grad_() for w in params]
         given = {**self.kept, **self._named(numbers), **options}
-        self.optimizer = self.make(self.tensors, **given)
+        with default_dtype(self.torch, self.tensors if self.widen else ()):
+            self.optimizer = self.make(self.tensors, **given)
         if OPTIMIZER not in ancestors(self.optimizer):
             raise Refusal(f"it must return a torch.optim.Optimizer; got a {type(self.optimizer).__name__}")
 
@@ -56,9 +61,14 @@ class TorchDriver:
         for group in self.optimizer.param_groups:
             group.update({name: value for name, value in now.items() if name in group})
         for tensor, g in zip(self.tensors, grads, strict=True):
-            tensor.grad = self.torch.tensor(g)
-        self.optimizer.step()
-        return [tensor.detach().numpy().copy() for tensor in self.tensors]
+            tensor.grad = self.torch.tensor(g, device=self.device)
+        with default_dtype(self.torch, self.tensors if self.widen else ()):
+            self.optimizer.step()
+        return [tensor.detach().cpu().numpy().copy() for tensor in self.tensors]
+
+    def put_on(self, device: str) -> None:
+        self.device, self.dtypes = device, dtypes_on(self.torch, device)
+        self.versions = {**self.versions, **version_of(self.torch, device)}
 
     def _named(self, numbers: Mapping[str, float]) -> dict[str, Any]:
         """The numbers under torch's names."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from refopt.spec.errors import Broken, Unsupported
-from refopt.verifying.drivers.base import Driver, Refusal
+from refopt.verifying.drivers.base import DTYPES, Driver, Refusal
 from refopt.verifying.drivers.function import Wrong
 from refopt.verifying.subjects.base import Interface, names
 
@@ -25,6 +25,7 @@ class LibrarySubject:
             driver.any_argument,
             getattr(driver, "any_number", False),
             driver.average,
+            getattr(driver, "dtypes", DTYPES),
             framework=driver.framework,
             versions=driver.versions,
         )
