@@ -29,7 +29,8 @@ class Driver(Protocol):
     If it is an average, what is stepped through is not gradients but parameters, and what comes back their average.
 
     A driver may have more: `any_number`, whether it takes every number that a rule has; `dtypes`, where they are not
-    DTYPES; `put_on(device)`; and `widen`, true if it makes the parameters' dtype the default of its framework while it
+    DTYPES; `stated`, whether its numbers can be neither set nor read, so that whoever asks has to say what they are;
+    `put_on(device)`; and `widen`, true if it makes the parameters' dtype the default of its framework while it
     runs, so that no coefficient is rounded to less: that shows the formula best.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
@@ -16,21 +17,31 @@ import numpy as np
 from .base import Arrays, Refusal, ancestors, arguments, takes_any
 from .optax_transform import x64
 
+KERAS, KEY = "keras", "KERAS_BACKEND"
 BACKENDS = ("torch", "jax", "tensorflow")
 RATE = "learning_rate"
 DECAY = "ema_momentum"
 
 
-def choose_backend() -> None:
-    """Keras needs to know its backend before it is imported.
+@contextmanager
+def backend_chosen(*, needed: bool) -> Iterator[None]:
+    """Keras needs to know its backend before it is imported, which a target may do.
 
-    KERAS_BACKEND decides; else keras.json, if what it names is installed; else the first one installed.
+    KERAS_BACKEND decides; else keras.json, if what it names is installed; else the first one installed. Raises Refusal
+    if it is `needed`, and none is.
     """
-    if "KERAS_BACKEND" not in os.environ:
-        found = next((name for name in (*_configured(), *BACKENDS) if find_spec(name)), None)
-        if found is None:
-            raise Refusal(f"keras needs one of {', '.join(BACKENDS)}; install one, e.g. pip install 'refopt[torch]'")
-        os.environ["KERAS_BACKEND"] = found
+    if KEY in os.environ or KERAS in sys.modules or find_spec(KERAS) is None:
+        yield
+        return
+    found = next((name for name in (*_configured(), *BACKENDS) if find_spec(name)), None)
+    if found is None and needed:
+        raise Refusal(f"keras needs one of {', '.join(BACKENDS)}; install one, e.g. pip install 'refopt[torch]'")
+    os.environ[KEY] = found or BACKENDS[0]
+    try:
+        yield
+    finally:
+        if KERAS not in sys.modules:
+            del os.environ[KEY]
 
 
 def _configured() -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .base import DTYPES, Arrays, arguments
-from .torch_places import dtypes_on, version_of
+from .torch_places import default_dtype, dtypes_on, version_of
 
 MODULE = "torch.optim.swa_utils"
 MODEL = f"{MODULE}.AveragedModel"
@@ -25,6 +25,7 @@ class TorchAverageDriver:
     any_argument = False
     per_step: frozenset[str] = frozenset()
     device = "cpu"
+    widen = True
     dtypes: Sequence[str] = DTYPES
 
     def __init__(self, target: Any) -> None:
@@ -53,7 +54,8 @@ class TorchAverageDriver:
         with self.torch.no_grad():
             for tensor, value in zip(self.tensors, grads, strict=True):
                 tensor.copy_(self.torch.tensor(value))
-        self.model.update_parameters(self.tensors)
+        with default_dtype(self.torch, list(self.tensors) if self.widen else ()):
+            self.model.update_parameters(self.tensors)
         return [tensor.detach().cpu().numpy().copy() for tensor in self.model.module.parameters()]
 
     def put_on(self, device: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import DTYPES, Arrays, Refusal, ancestors, arguments, names_of, takes_any
+from .base import DTYPES, NEEDED, Arrays, Refusal, ancestors, arguments, names_of, takes_any
 from .torch_places import default_dtype, dtypes_on, version_of
 
 OPTIMIZER = "torch.optim.optimizer.Optimizer"
@@ -49,12 +49,17 @@ class TorchDriver:
         return names[:1] == ["params"] and not {"grads", "state"} & set(names)
 
     def start(self, params: Arrays, numbers: Mapping[str, float], options: Mapping[str, Any]) -> None:
-        self.tensors = [self.torch.tensor(w, device=self.device).requires_grad_() for w in params]
         given = {**self.kept, **self._named(numbers), **options}
+        if given.get("maximize"):
+            raise Refusal("with maximize=True it climbs, and every rule here descends; leave that out")
+        leaf = not given.get("differentiable")  # what autograd follows may not change a leaf in place
+        self.tensors = [self.torch.tensor(w, device=self.device, requires_grad=leaf) for w in params]
         with default_dtype(self.torch, self.tensors if self.widen else ()):
             self.optimizer = self.make(self.tensors, **given)
         if OPTIMIZER not in ancestors(self.optimizer):
             raise Refusal(f"it must return a torch.optim.Optimizer; got a {type(self.optimizer).__name__}")
+        if arguments(type(self.optimizer).step, "self").get("closure") is NEEDED:
+            raise Refusal("its step needs a closure that computes the loss anew, and a probe has gradients alone")
 
     def step(self, grads: Arrays, numbers: Mapping[str, float]) -> list[np.ndarray]:
         now = self._named(numbers)
