@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import DTYPES, NEEDED, Arrays, Refusal, ancestors, arguments, names_of, takes_any
+from .base import DTYPES, NEEDED, Arrays, Refusal, ancestors, arguments, is_number, names_of, takes_any
 from .torch_places import default_dtype, dtypes_on, version_of
 
 OPTIMIZER = "torch.optim.optimizer.Optimizer"
@@ -17,7 +17,10 @@ BETAS = ("beta1", "beta2")  # torch has them as one argument, betas
 
 
 class TorchDriver:
-    """Driven on the CPU, or where it is put. Numbers change between steps through the parameter groups."""
+    """Driven on the CPU, or where it is put.
+
+    Numbers change between steps through the parameter groups; so are those set that a function keeps to itself.
+    """
 
     framework = "torch"
     average = False
@@ -34,10 +37,13 @@ class TorchDriver:
         if made:  # what it was made with stands in place of the class's defaults
             taken |= {name: value for name, value in target.defaults.items() if name in taken}
         self.kept = dict(taken) if made else {}
+        self.own = frozenset(taken)
+        groups = self._groups()
+        taken = {**{name: value for name, value in groups.items() if _is_hyper(name, value)}, **taken}
         betas = taken.get("betas")
         self.betas = isinstance(betas, tuple) and len(betas) == len(BETAS)  # some have three, which mean other things
         self.arguments = dict(_each_beta(taken) if self.betas else taken)
-        self.per_step = self._in_groups()
+        self.per_step = self._in_groups(groups)
         self.versions = {"torch": self.torch.__version__}
 
     @staticmethod
@@ -49,7 +55,8 @@ class TorchDriver:
         return names[:1] == ["params"] and not {"grads", "state"} & set(names)
 
     def start(self, params: Arrays, numbers: Mapping[str, float], options: Mapping[str, Any]) -> None:
-        given = {**self.kept, **self._named(numbers), **options}
+        own = {name: value for name, value in {**numbers, **self._named(numbers)}.items() if self._takes(name)}
+        given = {**self.kept, **own, **options}
         if given.get("maximize"):
             raise Refusal("with maximize=True it climbs, and every rule here descends; leave that out")
         leaf = not given.get("differentiable")  # what autograd follows may not change a leaf in place
@@ -82,13 +89,25 @@ class TorchDriver:
             given["betas"] = tuple(given.pop(beta) for beta in BETAS)
         return given
 
-    def _in_groups(self) -> frozenset[str] | None:
-        """The arguments that its parameter groups hold; None if it cannot be made of its defaults alone."""
+    def _takes(self, name: str) -> bool:
+        return name in self.own or (self.any_argument and not (self.betas and name in BETAS))
+
+    def _groups(self) -> Mapping[str, Any]:
+        """A parameter group of an optimizer made of the defaults alone; nothing if it cannot be."""
         try:
-            groups = self.make([self.torch.zeros(1, requires_grad=True)], **self.kept).param_groups
+            return dict(self.make([self.torch.zeros(1, requires_grad=True)], **self.kept).param_groups[0])
         except Exception:  # a stranger's: it may need an argument, or refuse whatever it likes
+            return {}
+
+    def _in_groups(self, groups: Mapping[str, Any]) -> frozenset[str] | None:
+        """The arguments that its parameter groups hold; None if it cannot be made of its defaults alone."""
+        if not groups:
             return None
-        return frozenset(groups[0]) | (frozenset(BETAS) if "betas" in groups[0] else frozenset())
+        return frozenset(groups) | (frozenset(BETAS) if "betas" in groups else frozenset())
+
+
+def _is_hyper(name: str, value: Any) -> bool:
+    return is_number(value) or name == "betas"
 
 
 def _each_beta(taken: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
