@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Arrays, Refusal, arguments, takes_any
+from .base import NEEDED, Arrays, Refusal, arguments, takes_any
 
 RATE = "learning_rate"  # optax takes a schedule for it
 
@@ -30,7 +30,9 @@ class OptaxDriver:
             self.stated = not self.arguments  # its numbers are out of reach
         else:
             self.arguments, self.any_argument = arguments(target), takes_any(target)
-        self.per_step = frozenset(self.arguments) & ({RATE} if not self.made else {*self.arguments})
+        self.per_step = frozenset(self.arguments if self.made or self._takes_a_schedule() else ())
+        if not self.made:
+            self.per_step &= {RATE}
         self.versions = {"optax": self.optax.__version__, "jax": self.jax.__version__}
 
     @staticmethod
@@ -48,12 +50,12 @@ class OptaxDriver:
             raise Refusal(f"it has been made, and takes no {', '.join(options)}; give what makes it")
         if RATE in options:
             raise Refusal(f"the probes bring a schedule of their own; leave out {RATE}")
-        constants = {name: value for name, value in {**numbers, **options}.items() if name != RATE}
+        constants = {n: value for n, value in {**numbers, **options}.items() if n != RATE or not self.per_step}
 
         def make(rate: Any) -> Any:
             if self.made:
                 return self.target
-            varying = {RATE: lambda count: rate} if RATE in numbers else {}
+            varying = {RATE: lambda count: rate} if RATE in numbers and self.per_step else {}
             return self.target(**constants, **varying)
 
         def update(grads: Any, state: Any, params: Any, rate: Any) -> Any:
@@ -73,6 +75,17 @@ class OptaxDriver:
             given = [jnp.asarray(g) for g in grads]
             self.params, self.state = self.update(given, self.state, self.params, self._rate(numbers))
             return [np.asarray(w) for w in self.params]
+
+    def _takes_a_schedule(self) -> bool:
+        """Whether the rate may be a function of the step; of some it must be a number."""
+        jnp = importlib.import_module("jax.numpy")
+        numbers = {name: 0.5 for name, default in self.arguments.items() if default is NEEDED and name != RATE}
+        try:
+            made = self.target(**numbers, **{RATE: lambda count: 0.5})
+            made.update([jnp.ones(1)], made.init([jnp.ones(1)]), [jnp.ones(1)])
+        except Exception:  # a stranger's
+            return False
+        return True
 
     def _rate(self, numbers: Mapping[str, float]) -> Any:
         return np.asarray(numbers.get(RATE, 0.0), self.params[0].dtype)

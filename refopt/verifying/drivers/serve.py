@@ -68,6 +68,7 @@ def _declaration(target: str, driver: Driver) -> dict[str, Any]:
         "arrays": "base64",
         "dtypes": list(getattr(driver, "dtypes", DTYPES)),
         "average": driver.average,
+        "stated": getattr(driver, "stated", False),
         "hyper": hyper,
         "options": [name for name in driver.arguments if name not in hyper],
         "slots": [],

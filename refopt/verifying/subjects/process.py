@@ -93,6 +93,7 @@ class ProcessSubject:
             self.interface = Interface(
                 {**declared.defaults, **dict.fromkeys(declared.options, "")},
                 declared.per_step,
+                stated=declared.stated,
                 average=declared.average,
                 dtypes=declared.dtypes,
                 framework=declared.name,
