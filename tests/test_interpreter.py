@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
 import sys
 import textwrap
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 from driving import quick
@@ -19,7 +22,10 @@ import refopt
 from refopt.cli import app
 from refopt.spec.errors import RefoptError
 from refopt.verifying import Interpreter
+from refopt.verifying.subjects.process import START
 from refopt.verifying.subjects.resolve import resolve
+
+SCHEMA = json.loads((Path(__file__).parents[1] / "docs" / "protocol.schema.json").read_text(encoding="utf-8"))
 
 STEP = """
 def step(params, grads, state, lr, momentum=0.9):
@@ -201,6 +207,38 @@ def test_defaults_that_json_has_not_are_left_out(python: Path, tmp_path: Path) -
     subject = resolve(Interpreter(python, target(tmp_path, source)), {})
     subject.close()
     assert subject.names.defaults == {"mu": 0.9}
+
+
+def test_what_it_says_of_itself_follows_the_schema(python: Path, tmp_path: Path) -> None:
+    for name, average in (("step", False), ("average", True)):
+        with Interpreter(python, target(tmp_path, name=name))() as child:
+            said = child.ask(START, lambda answer: answer)
+            child.stop()
+        jsonschema.validate(said, SCHEMA)
+        assert (said["average"], said["stated"], said["dtypes"]) == (average, False, ["float64", "float32"])
+
+
+FLAX = """
+import flax.nnx as nnx, optax, jax.numpy as jnp
+
+class Model(nnx.Module):
+    def __init__(self):
+        self.w = nnx.Param(jnp.ones(2))
+
+made = nnx.Optimizer(Model(), optax.adam(0.0625, b1=0.875, b2=0.9375, eps=0.015625), wrt=nnx.Param)
+injected = nnx.Optimizer(Model(), optax.inject_hyperparams(optax.adam)(learning_rate=0.1), wrt=nnx.Param)
+"""
+STATED = {"learning_rate": 0.0625, "b1": 0.875, "b2": 0.9375, "eps": 0.015625}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("name", "numbers"), [("made", STATED), ("injected", {})])
+def test_flax(name: str, numbers: dict[str, float], dtype: str, tmp_path: Path) -> None:
+    python = os.environ.get("REFOPT_FLAX_PYTHON") or (sys.executable if find_spec("flax") else None)
+    if python is None:
+        pytest.skip("flax is not installed; pip install flax, or name an interpreter that has it in REFOPT_FLAX_PYTHON")
+    verdict = quick(Interpreter(python, target(tmp_path, FLAX, name)), "adam", numbers, dtype)
+    assert (verdict.status, verdict.dialect, verdict.dtype) == ("conforms", "optax", dtype), str(verdict)
 
 
 OBJAX = [

@@ -53,6 +53,10 @@ def make_optax(learning_rate: float, momentum: float = 0.875) -> optax.GradientT
     return optax.chain(optax.clip(1e9), optax.sgd(learning_rate, momentum=momentum))
 
 
+def make_plain(learning_rate: float) -> optax.GradientTransformation:
+    return optax.scale(-learning_rate)
+
+
 def velocity(params, grads, state, *, lr, momentum=0.9):
     state = [momentum * u + g for u, g in zip(state or [0.0] * len(params), grads, strict=True)]
     return [w - lr * u for w, u in zip(params, state, strict=True)], state
@@ -97,6 +101,7 @@ ROWS: dict[str, tuple[Callable[[], Any], str, dict, dict | None, dict]] = {
     "a function without an argument": (
         lambda: make_heavy, "momentum", {}, {"lr": 0.5, "mu": 0.25, "dampening": 0.0, "wd": 0.0}, {}),
     "a chain of optax": (lambda: make_optax, "momentum", {}, {"mu": 0.875}, {}),
+    "a rate that must be a number": (lambda: make_plain, "sgd", {}, {}, {}),
     "a partial of optax": (
         lambda: functools.partial(optax.sgd, nesterov=True, momentum=0.5), "momentum", {}, None, {"nesterov": "yes"}),
     "injected numbers": (
