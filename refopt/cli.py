@@ -38,7 +38,7 @@ Python = Annotated[
 # What a command has an argument or an option of its own for, so that -H cannot mean it.
 SHOW = ("rule", "dialect", "format", "columns")
 EXPLAIN = ("rule", "dialect", "steps", "dtype", "coordinate")
-VERIFY = ("target", "rule", "dialect")
+VERIFY = ("target", "rule", "dialect", "dtype", "device")
 IDENTIFY = ("files", "rule", "dialect")
 TRANSLATE = ("target", "to")
 
@@ -131,6 +131,10 @@ def verify(
     ] = None,
     rule: Annotated[str | None, typer.Option(help="The rule to look in; all if not given.")] = None,
     dialect: Claim = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="Of its parameters: float64, or the finest that it takes.", show_default=False)
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Where a torch optimizer is driven, e.g. cuda; else cpu.")] = None,
     hyper: Options = None,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
@@ -147,7 +151,9 @@ def verify(
     subject = target if command is None else verifying.Command.parse(command, **limit)
     if python is not None:
         subject = verifying.Interpreter(python, target, **limit)
-    _answer(verifying.verify(subject, rule=rule, dialect=dialect, **parse(hyper, *VERIFY)), as_json)
+    options = parse(hyper, *VERIFY)
+    found = verifying.verify(subject, rule=rule, dialect=dialect, dtype=dtype, device=device, **options)
+    _answer(found, as_json)
 
 
 @app.command()

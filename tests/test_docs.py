@@ -40,7 +40,7 @@ BY_HAND = [page for page in PAGES if page.parent.name != "rules"]
 # Tested elsewhere; or not there.
 ELSEWHERE = (
     *("refopt conform", "refopt identify"),
-    *("refopt verify optax:lars", "refopt verify my_file.py", "refopt verify --exec"),
+    *("refopt verify optax:lars", "refopt verify my_file.py", "refopt verify --exec", "refopt verify --python"),
 )
 SHOWN = [
     pytest.param(line, id=f"{name(page)}: {line.partition('  ')[0]}")

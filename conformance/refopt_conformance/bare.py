@@ -79,7 +79,7 @@ class Bare:
 
 def bare(target: str, rule: str | None, options: Mapping[str, Any]) -> Bare:
     """The subject of that name, identified. Raises RefoptError if it cannot be, or if numbers are given."""
-    subject = resolve(target, options)
+    subject = resolve(target, options, as_used=True)
     if subject.names.fixed:
         raise RefoptError(
             f"{target}: the suite sets {', '.join(subject.names.fixed)} itself; "

@@ -45,11 +45,6 @@ class Probe:
     hyper: list[dict[str, float]]
     name: str = ""
 
-    @property
-    def decimal(self) -> bool:
-        """Whether its numbers are some that no binary format has."""
-        return self.name.endswith(DECIMAL)
-
 
 def probes(rule: Rule, settable: Collection[str], per_step: Collection[str]) -> list[Probe]:
     """The usual probes of a rule for a subject with these numbers, of which `per_step` may change between steps."""

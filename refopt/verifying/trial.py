@@ -100,10 +100,6 @@ class Trial:
             except Unsupported as reason:
                 self.notes.append(f"not seen: {probe.name}: {reason}")
                 continue
-            if probe.decimal and (own := self.subject.interface.numbers_in):
-                results = [[w.astype(PARAMETER_DTYPES[own]) for w in now] for now in trace.results]
-                trace = dataclasses.replace(trace, results=results)
-                self.notes.append(f"{probe.name} is measured in {own}: it keeps its numbers so")
             self._show(trace)
             if not self.found.conforms:
                 break

@@ -18,7 +18,15 @@ from refopt.verifying.trial import Trial
 from refopt.verifying.verdict import Verdict
 
 
-def verify(target: Any, *, rule: str | Rule | None = None, dialect: str | None = None, **options: Any) -> Verdict:
+def verify(
+    target: Any,
+    *,
+    rule: str | Rule | None = None,
+    dialect: str | None = None,
+    dtype: str | None = None,
+    device: str | None = None,
+    **options: Any,
+) -> Verdict:
     """Which rule and which conventions an implementation follows, proven by running it.
 
     Args:
@@ -27,6 +35,8 @@ def verify(target: Any, *, rule: str | Rule | None = None, dialect: str | None =
             lists of NumPy arrays, or the `Command` of a program.
         rule: the rule to look in; if None, the simplest rule that fits.
         dialect: the dialect that it is said to follow: it deviates if it follows another, and that fault is named.
+        dtype: of the parameters and gradients that it is given; if None, float64, or the finest that it takes.
+        device: where a torch optimizer is driven, e.g. `"cuda"`; if None, on the CPU.
         options: the implementation's own arguments (`momentum=0.9, nesterov=True`). Numbers that are given stay as
             they are; the others are set by the probes.
 
@@ -38,7 +48,7 @@ def verify(target: Any, *, rule: str | Rule | None = None, dialect: str | None =
     """
     chosen = get_rule(rule) if rule is not None else None
     try:
-        subject = resolve(target, options, average=chosen is not None and chosen.average)
+        subject = resolve(target, options, average=chosen is not None and chosen.average, dtype=dtype, device=device)
     except Unsupported as refusal:
         return Verdict(status="unsupported", subject=str(target), reason=str(refusal))
     try:

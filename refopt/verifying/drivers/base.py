@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 Arrays = Sequence[np.ndarray]
+DTYPES = ("float64", "float32")  # of the arrays that a driver takes, if it does not say
 NEEDED = inspect.Parameter.empty  # the default of an argument that must be given
 
 
@@ -26,6 +27,11 @@ class Driver(Protocol):
     `arguments` are those of the target, with their defaults; those that are numbers can be set at the start, those in
     `per_step` can change between steps as well (None: all can). `any_argument` says whether it takes others too.
     If it is an average, what is stepped through is not gradients but parameters, and what comes back their average.
+
+    A driver may have more: `any_number`, whether it takes every number that a rule has; `dtypes`, where they are not
+    DTYPES; `stated`, whether its numbers can be neither set nor read, so that whoever asks has to say what they are;
+    `put_on(device)`; and `widen`, true if it makes the parameters' dtype the default of its framework while it
+    runs, so that no coefficient is rounded to less: that shows the formula best.
     """
 
     @property

@@ -3,28 +3,55 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
-from collections.abc import Mapping
-from contextlib import nullcontext
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .base import Arrays, Refusal, ancestors, arguments, takes_any
+from .optax_transform import x64
 
+KERAS, KEY = "keras", "KERAS_BACKEND"
 BACKENDS = ("torch", "jax", "tensorflow")
 RATE = "learning_rate"
 DECAY = "ema_momentum"
 
 
-def choose_backend() -> None:
-    """Keras needs to know its backend before it is imported; KERAS_BACKEND decides, else the first one installed."""
-    if "KERAS_BACKEND" not in os.environ:
-        found = next((name for name in BACKENDS if find_spec(name)), None)
-        if found is None:
-            raise Refusal(f"keras needs one of {', '.join(BACKENDS)}; install one, e.g. pip install 'refopt[torch]'")
-        os.environ["KERAS_BACKEND"] = found
+@contextmanager
+def backend_chosen(*, needed: bool) -> Iterator[None]:
+    """Keras needs to know its backend before it is imported, which a target may do.
+
+    KERAS_BACKEND decides; else keras.json, if what it names is installed; else the first one installed. Raises Refusal
+    if it is `needed`, and none is.
+    """
+    if KEY in os.environ or KERAS in sys.modules or find_spec(KERAS) is None:
+        yield
+        return
+    found = next((name for name in (*_configured(), *BACKENDS) if find_spec(name)), None)
+    if found is None and needed:
+        raise Refusal(f"keras needs one of {', '.join(BACKENDS)}; install one, e.g. pip install 'refopt[torch]'")
+    os.environ[KEY] = found or BACKENDS[0]
+    try:
+        yield
+    finally:
+        if KERAS not in sys.modules:
+            del os.environ[KEY]
+
+
+def _configured() -> list[str]:
+    """The backend that the user's keras.json names, if there is one. (Keras writes one that names tensorflow.)"""
+    place = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "keras.json"
+    try:
+        backend = json.loads(place.read_text(encoding="utf-8")).get("backend")
+    except (OSError, ValueError, AttributeError):
+        return []
+    return [backend] if backend in BACKENDS else []
 
 
 class KerasDriver:
@@ -32,7 +59,7 @@ class KerasDriver:
 
     framework = "keras"
     average = False
-    numbers_in = "float32"  # its learning rate is a float32 variable, whatever the parameters are
+    widen = True
 
     def __init__(self, target: Any) -> None:
         self.keras = importlib.import_module("keras")
@@ -55,6 +82,7 @@ class KerasDriver:
         return any(name.startswith("keras.src.optimizers.") for name in ancestors(target))
 
     def start(self, params: Arrays, numbers: Mapping[str, float], options: Mapping[str, Any]) -> None:
+        self.dtype = params[0].dtype.name
         with self._precision():
             self.variables = [self.keras.Variable(w, dtype=w.dtype.name) for w in params]
             self.optimizer = self.make(**{**self.kept, **numbers, **options})
@@ -70,12 +98,17 @@ class KerasDriver:
     def _tensors(self, arrays: Arrays) -> list[Any]:
         return [self.keras.ops.convert_to_tensor(g, dtype=g.dtype.name) for g in arrays]
 
-    def _precision(self) -> Any:
-        if self.backend != "jax":
-            return nullcontext()
-        from .optax_transform import x64
-
-        return x64(importlib.import_module("jax"))
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        """JAX's 64 bits; and Keras's floatx, in which it keeps the rate and on torch every number, as wide as that."""
+        config = self.keras.config
+        before = config.floatx()
+        config.set_floatx(self.dtype if self.widen else before)
+        try:
+            with x64(importlib.import_module("jax")) if self.backend == "jax" else nullcontext():
+                yield
+        finally:
+            config.set_floatx(before)
 
 
 class KerasAverageDriver(KerasDriver):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .base import NoTarget, Refusal
-from .keras_optimizer import choose_backend
+from .keras_optimizer import KERAS, backend_chosen
 
 
 def load(target: str) -> Any:
@@ -19,12 +19,12 @@ def load(target: str) -> Any:
     place, _, attribute = target.rpartition(":")
     if not place or not attribute:
         raise NoTarget(f"{target!r} names no target; write module:name or file.py:name, e.g. torch.optim:Adam")
-    if place.partition(".")[0] == "keras":
-        choose_backend()
     file = Path(place) if place.endswith(".py") else None
     try:
-        with _importing_from(file.parent if file else Path()):
+        with _importing_from(file.parent if file else Path()), backend_chosen(needed=place.startswith(KERAS)):
             module = _load_file(file) if file else importlib.import_module(place)
+    except Refusal:
+        raise
     except (Exception, SystemExit) as error:  # importing a stranger's module may raise anything: that is the answer
         raise Refusal(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
     found = module

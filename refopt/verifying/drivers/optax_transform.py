@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Arrays, arguments, takes_any
+from .base import NEEDED, Arrays, Refusal, arguments, takes_any
 
 RATE = "learning_rate"  # optax takes a schedule for it
 
@@ -19,6 +19,7 @@ class OptaxDriver:
 
     framework = "optax"
     average = False
+    stated = False
 
     def __init__(self, target: Any) -> None:
         self.jax = importlib.import_module("jax")
@@ -26,9 +27,12 @@ class OptaxDriver:
         self.target, self.made = target, _is_made(target)
         if self.made:
             self.arguments, self.any_argument = self._injected(), False
+            self.stated = not self.arguments  # its numbers are out of reach
         else:
             self.arguments, self.any_argument = arguments(target), takes_any(target)
-        self.per_step = frozenset(self.arguments) & ({RATE} if not self.made else {*self.arguments})
+        self.per_step = frozenset(self.arguments if self.made or self._takes_a_schedule() else ())
+        if not self.made:
+            self.per_step &= {RATE}
         self.versions = {"optax": self.optax.__version__, "jax": self.jax.__version__}
 
     @staticmethod
@@ -42,12 +46,16 @@ class OptaxDriver:
 
     def start(self, params: Arrays, numbers: Mapping[str, float], options: Mapping[str, Any]) -> None:
         jnp = importlib.import_module("jax.numpy")
-        constants = {name: value for name, value in {**numbers, **options}.items() if name != RATE or callable(value)}
+        if self.made and options:
+            raise Refusal(f"it has been made, and takes no {', '.join(options)}; give what makes it")
+        if RATE in options:
+            raise Refusal(f"the probes bring a schedule of their own; leave out {RATE}")
+        constants = {n: value for n, value in {**numbers, **options}.items() if n != RATE or not self.per_step}
 
         def make(rate: Any) -> Any:
             if self.made:
                 return self.target
-            varying = {RATE: lambda count: rate} if RATE in numbers else {}
+            varying = {RATE: lambda count: rate} if RATE in numbers and self.per_step else {}
             return self.target(**constants, **varying)
 
         def update(grads: Any, state: Any, params: Any, rate: Any) -> Any:
@@ -68,17 +76,30 @@ class OptaxDriver:
             self.params, self.state = self.update(given, self.state, self.params, self._rate(numbers))
             return [np.asarray(w) for w in self.params]
 
+    def _takes_a_schedule(self) -> bool:
+        """Whether the rate may be a function of the step; of some it must be a number."""
+        jnp = importlib.import_module("jax.numpy")
+        numbers = {name: 0.5 for name, default in self.arguments.items() if default is NEEDED and name != RATE}
+        try:
+            made = self.target(**numbers, **{RATE: lambda count: 0.5})
+            made.update([jnp.ones(1)], made.init([jnp.ones(1)]), [jnp.ones(1)])
+        except Exception:  # a stranger's
+            return False
+        return True
+
     def _rate(self, numbers: Mapping[str, float]) -> Any:
         return np.asarray(numbers.get(RATE, 0.0), self.params[0].dtype)
 
     def _injected(self) -> dict[str, float]:
-        """The numbers that `optax.inject_hyperparams` lets change, and what they are; of others, none."""
+        """The numbers that `optax.inject_hyperparams` lets change, and what they are; none that follow a schedule."""
         jnp = importlib.import_module("jax.numpy")
         state = self.target.init([jnp.zeros(1)])
-        return {name: float(value) for name, value in getattr(state, "hyperparams", {}).items() if np.ndim(value) == 0}
+        scheduled = getattr(state, "hyperparams_states", {})
+        found = ((n, v) for n, v in getattr(state, "hyperparams", {}).items() if np.ndim(v) == 0 and n not in scheduled)
+        return {name: float(value) for name, value in found}
 
     def _inject(self, numbers: Mapping[str, float]) -> None:
-        if numbers:
+        if self.arguments:
             kept = self.state.hyperparams
             new = {name: np.asarray(value, kept[name].dtype) for name, value in numbers.items()}
             self.state = self.state._replace(hyperparams={**kept, **new})

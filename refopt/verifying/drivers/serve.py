@@ -1,47 +1,49 @@
 """A driver behind the protocol of docs/protocol.md: what runs in an interpreter that has no refopt.
 
-It is started as `python -c BOOT FOLDER TARGET AVERAGE`, with FOLDER that of this file (`subjects/interpreter.py`).
+It is started as `python -c BOOT FOLDER TARGET WHAT DEVICE`, with FOLDER that of this file (`subjects/interpreter.py`).
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import math
 import os
-import sys
 import warnings
 from typing import Any
 
 import numpy as np
 
-from .base import NEEDED, Driver, is_number
+from .base import DTYPES, NEEDED, Driver, NoTarget, Refusal, is_number
 from .kinds import driver_of
 from .loading import load
 
 PROTOCOL = 1
 
 
-def main(target: str, *, average: bool) -> None:
+def main(target: str, *, average: bool, device: str | None) -> None:
     """Answer each line of stdin with a line, until told to stop. What the target prints goes to stderr."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    questions, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     warnings.simplefilter("ignore")  # what a stranger's code warns of is not the verdict's business
     driver: Driver | None = None
-    for line in sys.stdin:
+    for line in questions:
         asked = json.loads(line)
         if asked["message"] == "stop":
             return
         answer: dict[str, Any] = {"message": asked["message"]}
         try:
             if asked["message"] == "start":
-                driver = driver_of(load(target), average=average)
+                driver = driver_of(load(target), average=average, device=device)
                 answer.update(_declaration(target, driver))
             elif driver is not None and asked["message"] == "init":
                 driver.start(_arrays(asked["params"]), asked["hyper"], asked["options"])
             elif driver is not None and asked["message"] == "step":
                 answer["params"] = [_encoded(w) for w in driver.step(_arrays(asked["grads"]), asked["hyper"])]
-        except Exception as error:  # a stranger's code may raise anything: that is the answer
-            answer = {"message": "error", "reason": f"{type(error).__name__}: {error}"}
+        except (Exception, SystemExit) as error:  # a stranger's code may raise anything: that is the answer
+            raised = "" if isinstance(error, (Refusal, NoTarget)) else f"{type(error).__name__}: "
+            answer = {"message": "error", "reason": f"{raised}{error}"}
         print(json.dumps(answer), file=answers, flush=True)
 
 
@@ -51,7 +53,11 @@ def _declaration(target: str, driver: Driver) -> dict[str, Any]:
     hyper: dict[str, dict[str, Any]] = {}
     for name, default in driver.arguments.items():
         if default is NEEDED or default is None or is_number(default):
-            hyper[name] = {"per_step": name in per_step, **({"default": default} if is_number(default) else {})}
+            known = is_number(default) and math.isfinite(default)
+            hyper[name] = {
+                "per_step": name in per_step,
+                **({"default": default} if known else {}),
+            }
     versions = dict(driver.versions)
     name = driver.framework if driver.framework in versions else next(iter(versions), target)
     more = "".join(f" ({other} {version})" for other, version in versions.items() if other != name)
@@ -60,8 +66,9 @@ def _declaration(target: str, driver: Driver) -> dict[str, Any]:
         "name": name,
         "version": f"{versions.get(name, '?')}{more}",
         "arrays": "base64",
-        "dtypes": ["float64", "float32"],
+        "dtypes": list(getattr(driver, "dtypes", DTYPES)),
         "average": driver.average,
+        "stated": getattr(driver, "stated", False),
         "hyper": hyper,
         "options": [name for name in driver.arguments if name not in hyper],
         "slots": [],

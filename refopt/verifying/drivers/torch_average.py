@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from .base import Arrays, arguments
+from .base import DTYPES, Arrays, arguments
+from .torch_places import default_dtype, dtypes_on, version_of
 
 MODULE = "torch.optim.swa_utils"
 MODEL = f"{MODULE}.AveragedModel"
@@ -23,6 +24,9 @@ class TorchAverageDriver:
     average = True
     any_argument = False
     per_step: frozenset[str] = frozenset()
+    device = "cpu"
+    widen = True
+    dtypes: Sequence[str] = DTYPES
 
     def __init__(self, target: Any) -> None:
         self.torch = importlib.import_module("torch")
@@ -39,7 +43,8 @@ class TorchAverageDriver:
 
     def start(self, params: Arrays, numbers: Mapping[str, float], options: Mapping[str, Any]) -> None:
         torch = self.torch
-        self.tensors = torch.nn.ParameterList([torch.nn.Parameter(torch.tensor(w)) for w in params])
+        made = (torch.tensor(w, device=self.device) for w in params)
+        self.tensors = torch.nn.ParameterList([torch.nn.Parameter(w) for w in made])
         if self.argument is None:
             self.model = self.averaged(self.tensors, **numbers, **options)
         else:
@@ -49,5 +54,10 @@ class TorchAverageDriver:
         with self.torch.no_grad():
             for tensor, value in zip(self.tensors, grads, strict=True):
                 tensor.copy_(self.torch.tensor(value))
-        self.model.update_parameters(self.tensors)
-        return [tensor.detach().numpy().copy() for tensor in self.model.module.parameters()]
+        with default_dtype(self.torch, list(self.tensors) if self.widen else ()):
+            self.model.update_parameters(self.tensors)
+        return [tensor.detach().cpu().numpy().copy() for tensor in self.model.module.parameters()]
+
+    def put_on(self, device: str) -> None:
+        self.device, self.dtypes = device, dtypes_on(self.torch, device)
+        self.versions = {**self.versions, **version_of(self.torch, device)}

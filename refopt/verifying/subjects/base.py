@@ -10,7 +10,7 @@ import numpy as np
 
 from refopt.engines.dtypes import PARAMETER_DTYPES
 from refopt.rules import RULES
-from refopt.spec.errors import RefoptError, given_twice, unknown
+from refopt.spec.errors import RefoptError, Unsupported, given_twice, unknown
 from refopt.verifying.candidates import rule_name_of
 from refopt.verifying.drivers.base import is_number
 
@@ -30,17 +30,17 @@ class Interface:
 
     `arguments` are those that can be set when it is made, with their defaults: numbers, None for none, or anything;
     `per_step` are those that can change between steps (None: all). With `any_argument` it takes others as well, with
-    `any_number` every number that a rule has. An `average` is given parameters in place of gradients. `numbers_in` is
-    the dtype in which it keeps its numbers, if it is narrower than the parameters'.
+    `any_number` every number that a rule has. If it is `stated`, it takes none: those that the user gives are
+    what it was made with. An `average` is given parameters in place of gradients.
     """
 
     arguments: Mapping[str, Any]
     per_step: frozenset[str] | None = None
     any_argument: bool = False
     any_number: bool = False
+    stated: bool = False
     average: bool = False
     dtypes: Sequence[str] = (DTYPE,)
-    numbers_in: str = ""
     framework: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -88,6 +88,8 @@ class Subject(Protocol):
 def names(subject: str, interface: Interface, options: Mapping[str, Any]) -> Names:
     """A subject's names beside the user's options. Raises RefoptError for options that it has not."""
     known = {own: ours for own in interface.arguments if (ours := rule_name_of(own, average=interface.average))}
+    if interface.stated:
+        known = {own: ours for own in options if (ours := rule_name_of(own, average=interface.average))}
     if interface.any_number:
         known |= {name: name for name in _all_numbers(interface.average) if name not in known.values()}
     fixed, others = split_options(subject, options, known)
@@ -97,6 +99,11 @@ def names(subject: str, interface: Interface, options: Mapping[str, Any]) -> Nam
     # Of two names for one number (lr, and learning_rate that may replace it) the first is meant.
     argument = {ours: own for own, ours in reversed(known.items())}
     settable = frozenset(argument) - (QUIET - set(fixed))
+    if interface.stated and not fixed:
+        raise Unsupported(
+            f"{subject} hides its numbers; say what it was made with, as learning_rate=0.1 and so on, "
+            f"or give what makes it, or make it with optax.inject_hyperparams"
+        )
     may = {ours for ours, own in argument.items() if interface.per_step is None or own in interface.per_step}
     taken = interface.arguments
     defaults = {n: float(taken[own]) for n, own in reversed(argument.items()) if is_number(taken.get(own))}

@@ -29,13 +29,22 @@ class Child:
     """A running program. Use it in a `with`: however that is left, the process and its whole group have ended.
 
     It has a group of its own, so that what it starts itself ends with it. Its stderr is read all the time, so that it
-    cannot block, and the end is kept for the messages.
+    cannot block, and the end is kept for the messages. What these say of one that is `late`, and of one that has not
+    answered yet (`doubt`), is up to who starts it.
     """
 
-    def __init__(self, name: str, command: Sequence[str], deadline: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        deadline: float,
+        *,
+        late: str = "it must answer with a line, and flush it",
+        doubt: str = "",
+    ) -> None:
         if os.name != "posix":
             raise Unsupported(f"{name}: programs are driven on POSIX systems only; use Linux, macOS or WSL")
-        self.name, self.deadline = name, deadline
+        self.name, self.deadline, self.late, self.doubt = name, deadline, late, doubt
         self.longest, self.errors = 0, b""
         try:
             self.process = subprocess.Popen(
@@ -75,6 +84,7 @@ class Child:
         answer = self._exchange(line(request), asked)
         try:
             found = parse(answer, request["message"])
+            self.doubt = ""
             if found["message"] != "error":
                 return read(found)
         except Unsupported as problem:
@@ -179,8 +189,7 @@ class Child:
         if last:
             return self._broken(f"had not ended {self.deadline:g} s after stop; it must, and all that it started", Late)
         return self._broken(
-            f"gave no answer to {asked} within {self.deadline:g} s{_after(got)}; "
-            f"it must answer with a line, and flush it",
+            f"gave no answer to {asked} within {self.deadline:g} s{_after(got)}; {self.late}",
             Late,
         )
 
@@ -192,7 +201,9 @@ class Child:
                 break
         lines = [text for text in self.errors.decode(errors="replace").splitlines() if text.strip()]
         said = f"; its stderr ends with {' | '.join(lines[-LINES:])[-300:]!r}" if lines else "; its stderr is empty"
-        return kind(f"{self.name} {what}{said}")
+        if kind is Unsupported and not lines:  # it has given its reason
+            said = ""
+        return kind(f"{self.name} {what}{said}{f'; {self.doubt}' if self.doubt and not lines else ''}")
 
 
 class Late(Broken):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from refopt.spec.errors import Broken, Unsupported
-from refopt.verifying.drivers.base import Driver, Refusal
+from refopt.verifying.drivers.base import DTYPES, Driver, Refusal
 from refopt.verifying.drivers.function import Wrong
 from refopt.verifying.subjects.base import Interface, names
 
@@ -24,8 +24,9 @@ class LibrarySubject:
             driver.per_step,
             driver.any_argument,
             getattr(driver, "any_number", False),
+            getattr(driver, "stated", False),
             driver.average,
-            numbers_in=getattr(driver, "numbers_in", ""),
+            getattr(driver, "dtypes", DTYPES),
             framework=driver.framework,
             versions=driver.versions,
         )
@@ -42,7 +43,7 @@ class LibrarySubject:
             except Refusal as refusal:
                 raise Unsupported(f"{self.name}: {refusal}") from refusal
             except (Exception, SystemExit) as error:  # a stranger's code may raise anything: that is the answer
-                raise Unsupported(f"{self.name} cannot be made with {hyper[0]}: {_said(error)}") from error
+                raise Unsupported(f"{self.name} cannot be made so: {_said(error)}") from error
             try:
                 return [self.driver.step(g, now) for g, now in zip(grads, numbers, strict=True)]
             except Refusal as refusal:

@@ -87,19 +87,24 @@ class ProcessSubject:
         self.name, self.target = name, target
         self.late: Late | None = None
         self.kept: Child | None = None
-        with self._child() as child:
-            self.declared = declared = child.ask(START, declaration)
-        self.interface = Interface(
-            {**declared.defaults, **dict.fromkeys(declared.options, "")},
-            declared.per_step,
-            average=declared.average,
-            dtypes=declared.dtypes,
-            framework=declared.name,
-            versions={declared.name: declared.version},
-        )
-        self.names = names(name, self.interface, options)
-        for option, value in self.names.others.items():
-            _refuse_what_json_lacks(name, option, value)
+        try:
+            with self._child() as child:
+                self.declared = declared = child.ask(START, declaration)
+            self.interface = Interface(
+                {**declared.defaults, **dict.fromkeys(declared.options, "")},
+                declared.per_step,
+                stated=declared.stated,
+                average=declared.average,
+                dtypes=declared.dtypes,
+                framework=declared.name,
+                versions={declared.name: declared.version},
+            )
+            self.names = names(name, self.interface, options)
+            for option, value in self.names.others.items():
+                _refuse_what_json_lacks(name, option, value)
+        except BaseException:
+            self.close()
+            raise
 
     def drive(
         self, params: list[np.ndarray], grads: list[list[np.ndarray]], hyper: list[dict[str, float]]

@@ -59,6 +59,7 @@ class Declaration:
     options: tuple[str, ...]
     slots: tuple[str, ...]
     average: bool
+    stated: bool
 
 
 def declaration(answer: dict[str, Any]) -> Declaration:
@@ -78,6 +79,8 @@ def declaration(answer: dict[str, Any]) -> Declaration:
         _demand(f"hyper.{own}", one, _is_hyper(one), 'an object such as {"default": 0.1, "per_step": true}')
     average = answer.get("average", False)
     _demand("average", average, isinstance(average, bool), "true for an average of parameters, or false")
+    stated = answer.get("stated", False)
+    _demand("stated", stated, isinstance(stated, bool), "true if the numbers can neither be set nor read, or false")
     options, slots = answer.get("options", []), answer.get("slots", [])
     _demand("options", options, _is_texts(options), "a list of names")
     _demand("slots", slots, _is_texts(slots), "a list of names")
@@ -91,6 +94,7 @@ def declaration(answer: dict[str, Any]) -> Declaration:
         options=tuple(options),
         slots=tuple(slots),
         average=average,
+        stated=stated,
     )
 
 
