@@ -48,7 +48,7 @@ BY_NAME = {
 # It also runs under another name, in interpreters without refopt: its imports are relative, and stay within it.
 APART = "refopt/verifying/drivers"
 # The command line starts the suite, which is a program of its own, and asks whether pytest is there.
-CONFORM = {("refopt/cli.py", "refopt_conformance"), ("refopt/cli.py", "pytest")}
+CONFORM = {("refopt/cli/conforming.py", "refopt_conformance"), ("refopt/cli/conforming.py", "pytest")}
 
 
 def sources(*folders: str) -> list[Path]:
