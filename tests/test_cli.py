@@ -13,6 +13,7 @@ import pytest
 from rich.cells import cell_len
 
 from refopt import cli
+from refopt.cli import arguments, learning
 from refopt.rules import RULES
 from refopt.selection import registry
 from refopt.spec.errors import RefoptError
@@ -181,7 +182,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize(("options", "values"), OPTIONS, ids=str)
 def test_options_are_numbers_truth_values_lists_or_words(options: list[str] | None, values: dict[str, Any]) -> None:
-    assert cli.parse(options) == values
+    assert arguments.parse(options) == values
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -199,7 +200,7 @@ def test_no_line_is_longer_than_the_terminal(
 
 
 def test_infinities_in_a_verdict_are_words() -> None:
-    found = cli._finite({"a": [np.inf, -np.inf], "b": (float("nan"), 1.5), "c": "inf"})
+    found = arguments.finite({"a": [np.inf, -np.inf], "b": (float("nan"), 1.5), "c": "inf"})
     assert found == {"a": ["inf", "-inf"], "b": ["nan", 1.5], "c": "inf"}
 
 
@@ -219,7 +220,7 @@ def test_a_refusal_of_several_lines_is_one(refopt: Command, monkeypatch: pytest.
     def refuse(_: list[str] | None, *__: str) -> None:
         raise RefoptError("the first,\n   the second")
 
-    monkeypatch.setattr(cli, "parse", refuse)
+    monkeypatch.setattr(learning, "parse", refuse)
     assert refopt("show", "adam") == (2, "", "refopt: the first, the second\n")
 
 
