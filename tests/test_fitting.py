@@ -150,12 +150,12 @@ def test_numbers_that_show_only_together_are_tied() -> None:
 def test_what_only_a_large_tensor_shows() -> None:
     """Variants are fitted to small tensors, on which a zero norm elsewhere is not seen."""
     rng = np.random.default_rng(0)
-    grads = [[rng.standard_normal(3), rng.standard_normal(2000)] for _ in range(6)]
-    hyper = RULES["lars"].hyper(zero_norm="max", trust_of="velocity")
-    numbers = {**LARS, "mu": 0.85}
-    arrays = record(hyper, Probe([rng.standard_normal(3), np.zeros(2000)], grads, [numbers] * 6), "float64").arrays()
-    fitting = found("lars", arrays, ["mu"])
-    assert [one.numbers["mu"] for one in fitting if has(one, "lars", hyper.axes)] == [0.85]
+    grads = [[rng.standard_normal(3), np.zeros(5000)] for _ in range(6)]
+    axes = {"zero_norm": "denominator_only"}
+    probe = Probe([rng.standard_normal(3), rng.standard_normal(5000)], grads, [{**LARS, "mu": 0.85}] * 6)
+    fitting = found("lars", record(RULES["lars"].hyper(**axes), probe, "float64").arrays(), ["mu"])
+    assert [one.numbers["mu"] for one in fitting if has(one, "lars", axes)] == [0.85]
+    assert not any(has(one, "lars", {}) for one in fitting)
 
 
 def test_if_nothing_fits_it_is_the_nearest() -> None:
