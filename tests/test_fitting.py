@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,8 +10,13 @@ import pytest
 from verifying_cases import record
 
 from refopt.rules import RULES
+from refopt.spec.hyper import variants
+from refopt.spec.program import program
 from refopt.verifying.fitting import Solution, solutions, which_lacking
+from refopt.verifying.leastsquares import Coordinate, Model
 from refopt.verifying.probes import Probe, probes
+from refopt.verifying.samples import sample
+from refopt.verifying.shared import of_tensors
 from refopt.verifying.trace import Arrays
 
 RATES = (1, 2, 4, 2, 0.5, 1, 4, 8, 2, 1, 0.25, 2)
@@ -62,6 +68,7 @@ ROWS = [
     ("lars", LARS, {}, ["mu", "tc"], "float32", True),
     ("lars", LARS, {"denominator": "joint"}, ["lr", "mu", "tc", "wd"], "float64", False),
     ("ema", {"mu": 0.95}, {"debias": "standard"}, ["mu"], "float64", False),
+    ("ema", {"mu": 0.95, "power": 0.7, "inv_gamma": 3.0}, {"decay_schedule": "power"}, ["inv_gamma"], "float64", False),
     ("ema", {"mu": 0.95}, {"init": "first_update"}, ["mu", "eps", "power", "inv_gamma"], "float32", False),
 ]
 
@@ -126,6 +133,20 @@ def test_finds_the_doubles_which_other_numbers_make(
     for choices, expected in [(axes, {n: numbers[n] for n in lacking}), *doubles]:
         (double,) = [one for one in fitting if has(one, rule, choices)]
         assert {n: double.numbers[n] for n in expected} == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_is_fitted_is_what_is_compared(rule: str) -> None:
+    """At the numbers that made a trace, the distances of its variant are no more than rounding: of any variant."""
+    numbers = {p.name: p.probes[-1] if p.probes else 0.0625 for p in RULES[rule].hyper_parameters}
+    every = [axes for axes in variants(RULES[rule]) if axes.get("first_t") != "0"]  # which divides by zero
+    coordinates = {name: Coordinate(RULES[rule].hyper_parameter(name)) for name in numbers}
+    y = np.array([[coordinate.of(numbers[name]) for name, coordinate in coordinates.items()]])
+    for axes in random.Random(0).sample(every, min(40, len(every))):
+        arrays = trace(rule, numbers, axes, "float64", varying=False)
+        tensors = of_tensors(program(RULES[rule], axes).lines)
+        given = sample([arrays], [[{}] * 12], tensors=tensors, length=12, elements=1000)
+        assert np.abs(Model(program(RULES[rule], axes), given, coordinates).distances(y)).max() < 0.1, axes
 
 
 def test_an_eps_that_the_data_does_not_show_is_a_range() -> None:
