@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,8 +10,13 @@ import pytest
 from verifying_cases import record
 
 from refopt.rules import RULES
+from refopt.spec.hyper import variants
+from refopt.spec.program import program
 from refopt.verifying.fitting import Solution, solutions, which_lacking
+from refopt.verifying.leastsquares import Coordinate, Model
 from refopt.verifying.probes import Probe, probes
+from refopt.verifying.samples import sample
+from refopt.verifying.shared import of_tensors
 from refopt.verifying.trace import Arrays
 
 RATES = (1, 2, 4, 2, 0.5, 1, 4, 8, 2, 1, 0.25, 2)
@@ -62,6 +68,7 @@ ROWS = [
     ("lars", LARS, {}, ["mu", "tc"], "float32", True),
     ("lars", LARS, {"denominator": "joint"}, ["lr", "mu", "tc", "wd"], "float64", False),
     ("ema", {"mu": 0.95}, {"debias": "standard"}, ["mu"], "float64", False),
+    ("ema", {"mu": 0.95, "power": 0.7, "inv_gamma": 3.0}, {"decay_schedule": "power"}, ["inv_gamma"], "float64", False),
     ("ema", {"mu": 0.95}, {"init": "first_update"}, ["mu", "eps", "power", "inv_gamma"], "float32", False),
 ]
 
@@ -128,6 +135,20 @@ def test_finds_the_doubles_which_other_numbers_make(
         assert {n: double.numbers[n] for n in expected} == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_what_is_fitted_is_what_is_compared(rule: str) -> None:
+    """At the numbers that made a trace, the distances of its variant are no more than rounding: of any variant."""
+    numbers = {p.name: p.probes[-1] if p.probes else 0.0625 for p in RULES[rule].hyper_parameters}
+    every = [axes for axes in variants(RULES[rule]) if axes.get("first_t") != "0"]  # which divides by zero
+    coordinates = {name: Coordinate(RULES[rule].hyper_parameter(name)) for name in numbers}
+    y = np.array([[coordinate.of(numbers[name]) for name, coordinate in coordinates.items()]])
+    for axes in random.Random(0).sample(every, min(40, len(every))):
+        arrays = trace(rule, numbers, axes, "float64", varying=False)
+        tensors = of_tensors(program(RULES[rule], axes).lines)
+        given = sample([arrays], [[{}] * 12], tensors=tensors, length=12, elements=1000)
+        assert np.abs(Model(program(RULES[rule], axes), given, coordinates).distances(y)).max() < 0.1, axes
+
+
 def test_an_eps_that_the_data_does_not_show_is_a_range() -> None:
     arrays = trace("adam", ADAM, {}, "float32", varying=True)
     (paper,) = [one for one in found("adam", arrays, ["eps"]) if has(one, "adam", {})]
@@ -150,12 +171,12 @@ def test_numbers_that_show_only_together_are_tied() -> None:
 def test_what_only_a_large_tensor_shows() -> None:
     """Variants are fitted to small tensors, on which a zero norm elsewhere is not seen."""
     rng = np.random.default_rng(0)
-    grads = [[rng.standard_normal(3), rng.standard_normal(2000)] for _ in range(6)]
-    hyper = RULES["lars"].hyper(zero_norm="max", trust_of="velocity")
-    numbers = {**LARS, "mu": 0.85}
-    arrays = record(hyper, Probe([rng.standard_normal(3), np.zeros(2000)], grads, [numbers] * 6), "float64").arrays()
-    fitting = found("lars", arrays, ["mu"])
-    assert [one.numbers["mu"] for one in fitting if has(one, "lars", hyper.axes)] == [0.85]
+    grads = [[rng.standard_normal(3), np.zeros(5000)] for _ in range(6)]
+    axes = {"zero_norm": "denominator_only"}
+    probe = Probe([rng.standard_normal(3), rng.standard_normal(5000)], grads, [{**LARS, "mu": 0.85}] * 6)
+    fitting = found("lars", record(RULES["lars"].hyper(**axes), probe, "float64").arrays(), ["mu"])
+    assert [one.numbers["mu"] for one in fitting if has(one, "lars", axes)] == [0.85]
+    assert not any(has(one, "lars", {}) for one in fitting)
 
 
 def test_if_nothing_fits_it_is_the_nearest() -> None:

@@ -82,13 +82,15 @@ class Model:
         out = np.empty((count, *given.grads.shape))
         with np.errstate(all="ignore"):
             for t, (g, known) in enumerate(zip(given.grads, given.known, strict=True), start=1):
-                values = {**FUNCTIONS, **known, **numbers, **state, "t": np.float64(t), "of_dimensions": given.ndim}
-                values |= {"w": w, "g": g} if program.reads_gradient else {"w": g}
+                now = {**FUNCTIONS, **known, **numbers, "t": np.float64(t), "of_dimensions": given.ndim}
+                values = {**now, **state, **({"w": w, "g": g} if program.reads_gradient else {"w": g})}
                 exec(self.update, values)
                 state = {name: values[name] for name in state}
                 if program.writes_parameter:
                     w = values["w"]
-                exec(self.average, values)
+                if program.evaluate:
+                    values = {**now, **state}
+                    exec(self.average, values)
                 result = values["a"] if program.evaluate else values["w"]
                 out[:, t - 1] = (result - given.results[t - 1]) * given.weights[t - 1]
                 if self.broken[t - 1].any():  # no number is met by any other
