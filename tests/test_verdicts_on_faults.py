@@ -13,7 +13,7 @@ from refopt.spec.declare import Rule
 from refopt.spec.faults import Fault
 from refopt.spec.hyper import Hyper
 from refopt.verifying import Trace, Verdict, identify, verify
-from refopt.verifying.probes import Probe, further_probes, probes
+from refopt.verifying.probes import LATE_STEPS, Probe, further_probes, probes
 from refopt_conformance.faults.planting import Planted
 
 # What nobody can see: without dampening, the first gradient is copied when it is added to zero.
@@ -61,7 +61,7 @@ def recorded(engine: Planted, hyper: Hyper, probe: Probe) -> Trace:
 def verdict_on(rule: Rule, fault: Fault, hyper: Hyper, dialect: str | None) -> Verdict:
     if not rule.average:
         return verify(subject_of(rule, fault, hyper), rule=rule, dialect=dialect)
-    shown = [*probes(rule, hyper.read, hyper.read), *further_probes(rule, hyper.read, hyper.read, late=True)]
+    shown = [*probes(rule, hyper.read, hyper.read), *further_probes(rule, hyper.read, hyper.read, late=LATE_STEPS[0])]
     return identify([recorded(Planted(rule, fault), hyper, one) for one in shown], rule=rule, dialect=dialect)
 
 

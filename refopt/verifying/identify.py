@@ -140,12 +140,12 @@ def rules_with(dialect: str | None, rules: Iterable[Rule]) -> list[Rule]:
 def nearest_of(verdicts: Sequence[Verdict]) -> Verdict:
     """Of the verdicts on several rules, none of which fits: one that a fault explains, else that on the rule left last.
 
-    It names the others.
+    The others are those `tried`.
     """
     nearest = max(verdicts, key=lambda v: (bool(v.faults), *_reached(v), -(v.distance or 0.0)))
-    others = [v.rule for v in verdicts if v is not nearest and v.rule is not None]
-    note = (f"no variant of {' or '.join(others)} fits either",) if others else ()
-    return replace(nearest, notes=(*nearest.notes, *note))
+    others = tuple(v.rule for v in verdicts if v is not nearest and v.rule is not None)
+    unknown = () if nearest.faults or not others else ("a rule that refopt does not have, it cannot name",)
+    return replace(nearest, tried=others, notes=(*nearest.notes, *unknown))
 
 
 def _reached(verdict: Verdict) -> tuple[int, int]:

@@ -28,11 +28,13 @@ CHANGE_AT = 8
 
 # Numbers that no binary format has: the usual ones and a hundredth more.
 DECIMAL = "of decimal numbers"
-# Averages that are long enough for step 2049 to matter, where counters of few bits have stopped.
-LATE, LATE_STEPS = "of many steps", 2072
+# Averages that are long enough for steps 257 and 2049 to matter, where counters of 8 and 11 bits have stopped.
+LATE, LATE_STEPS = "of many steps", (2072, 300)
 SLOW = {"mu": 1 - 2**-10, "beta1": 1 - 2**-10, "beta2": 1 - 2**-11}
 ZEROS = "of numbers that are zero"
-NEVER_ZERO = {"tc", "inv_gamma"}  # of which nothing would be left
+# Of a trust coefficient or a time scale nothing would be left; and v += (1 - beta2) * (g * g - v), an average as good
+# as any, loses g to cancellation where beta2 is 0.
+NEVER_ZERO = {"lr", "tc", "inv_gamma", "beta1", "beta2"}
 NO_NUMBERS = "of gradients that are no numbers"
 
 
@@ -67,18 +69,18 @@ def probes(rule: Rule, settable: Collection[str], per_step: Collection[str]) -> 
     return made
 
 
-def further_probes(rule: Rule, settable: Collection[str], per_step: Collection[str], *, late: bool) -> Iterator[Probe]:
-    """Those for what the usual ones do not show; `late`: a long run too. A subject may refuse any of them."""
+def further_probes(rule: Rule, settable: Collection[str], per_step: Collection[str], *, late: int) -> Iterator[Probe]:
+    """What the usual ones do not show, with a run of `late` steps, if any. A subject may refuse any of them."""
     first, *others = probes(rule, settable, per_step)
     usual = others[0] if others else first  # its gradients are nowhere all zero, and it has a decay
     constant = replace(
         usual, hyper=[{**usual.hyper[0], **({"lr": now["lr"]} if "lr" in now else {})} for now in usual.hyper]
     )
     yield _with(constant, DECIMAL, lambda name, value: float(f"{value * 1.01:.3g}"))
-    yield _with(constant, ZEROS, lambda name, value: value if name in {"lr", *NEVER_ZERO} else 0.0, still=5)
+    yield _with(constant, ZEROS, lambda name, value: value if name in NEVER_ZERO else 0.0, still=5)
     yield _broken(constant)
     if late:
-        yield _late(rule, constant)
+        yield _late(rule, constant, late)
 
 
 def _with(probe: Probe, name: str, change: Callable[[str, float], float], still: int | None = None) -> Probe:
@@ -98,15 +100,15 @@ def _broken(probe: Probe) -> Probe:
     return replace(probe, grads=grads, name=f"the run {NO_NUMBERS}")
 
 
-def _late(rule: Rule, probe: Probe) -> Probe:
+def _late(rule: Rule, probe: Probe, steps: int) -> Probe:
     """A long run of one small tensor."""
-    random = np.random.default_rng([20150508, LATE_STEPS])
+    random = np.random.default_rng([20150508, LATE_STEPS[0]])
     params = np.zeros(3) if not rule.average else np.ones(3)
-    grads = (random.standard_normal((LATE_STEPS, 3)) + 0.5).astype(np.float32).astype(np.float64)
+    grads = (random.standard_normal((steps, 3)) + 0.5).astype(np.float32).astype(np.float64)
     numbers = {name: SLOW.get(name, value) for name, value in probe.hyper[0].items()}
     numbers |= {"wd": 0.0} if "wd" in numbers else {}
     numbers |= {"lr": 2.0**-10} if "lr" in numbers else {}
-    return Probe([params], [[g] for g in grads], [numbers] * LATE_STEPS, f"the run {LATE}")
+    return Probe([params], [[g] for g in grads], [numbers] * steps, f"the run {LATE}")
 
 
 def _arrays(number: int, *, first_is_zero: bool) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:

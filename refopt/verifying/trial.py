@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import time
 from collections.abc import Sequence
 
 from refopt.engines.dtypes import PARAMETER_DTYPES
@@ -10,13 +12,16 @@ from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.verifying.fitted import FittedIdentification
 from refopt.verifying.identification import Identification
-from refopt.verifying.probes import CHANGES, Probe, further_probes, probes
+from refopt.verifying.probes import CHANGES, LATE_STEPS, Probe, further_probes, probes
 from refopt.verifying.smallest import smallest
 from refopt.verifying.subjects.base import Subject, dtype_of_probes
 from refopt.verifying.trace import Trace
 from refopt.verifying.verdict import Verdict
 
 NEUTRAL = "dampening"  # which may be left alone where it excludes another number (torch: nesterov)
+
+
+PATIENCE = 5.0  # seconds for the long run
 
 
 class Trial:
@@ -30,21 +35,22 @@ class Trial:
         ours = {p.name for p in rule.hyper_parameters}
         self.settable = (subject.names.settable & ours) - set(subject.names.fixed)
         self.notes: list[str] = []
+        self.pace = math.inf  # seconds for a step, in the fastest run so far
         try:
             self.usual = self._probes()
-            first = _trace(subject, self.usual[0])
+            first = self._trace(self.usual[0])
         except Unsupported as reason:
             if NEUTRAL not in self.settable:
                 raise
             self.settable -= {NEUTRAL}
             self.notes.append(f"{NEUTRAL} left at the default: {reason}")
             self.usual = self._probes()
-            first = _trace(subject, self.usual[0])
+            first = self._trace(self.usual[0])
         held = {name: value for name, value in subject.names.fixed.items() if name in ours}
         self.shown = [first]
         self.found: Identification | FittedIdentification
         if lacking:
-            self.shown += [_trace(subject, probe) for probe in self.usual[1:]]
+            self.shown += [self._trace(probe) for probe in self.usual[1:]]
             arrays = [trace.arrays() for trace in self.shown]
             self.found = FittedIdentification(rule, first.hyper[0], held, dialect, arrays, lacking)
         else:
@@ -85,18 +91,30 @@ class Trial:
 
     def _show_the_others(self) -> None:
         for probe in self.usual[len(self.shown) :]:
-            self._show(_trace(self.subject, probe))
+            self._show(self._trace(probe))
 
     def _show(self, trace: Trace) -> None:
         self.shown.append(trace)
         self.found.see(trace.arrays())
 
+    def _late_steps(self) -> int:
+        """How long the long run is: as long as counters ask for, if it does not take too long; 0 if nothing counts."""
+        if not self.found.counts_steps:
+            return 0
+        steps = next((steps for steps in LATE_STEPS if steps * self.pace < PATIENCE), 0)
+        if steps < LATE_STEPS[0]:
+            seen = f"no more than {steps} steps" if steps else "no long run"
+            self.notes.append(
+                f"it was shown {seen}, since one takes {1000 * self.pace:.0f} ms: a counter may stop later"
+            )
+        return steps
+
     def _look_further(self) -> None:
         """Show what the usual probes do not; what could not be shown, or was measured otherwise, becomes a note."""
         per_step = self.subject.names.per_step & self.settable
-        for probe in further_probes(self.rule, self.settable, per_step, late=self.found.counts_steps):
+        for probe in further_probes(self.rule, self.settable, per_step, late=self._late_steps()):
             try:
-                trace = _trace(self.subject, probe)
+                trace = self._trace(probe)
             except Unsupported as reason:
                 self.notes.append(f"not seen: {probe.name}: {reason}")
                 continue
@@ -104,8 +122,14 @@ class Trial:
             if not self.found.conforms:
                 break
 
+    def _trace(self, probe: Probe) -> Trace:
+        start = time.perf_counter()
+        trace = _driven(self.subject, probe)
+        self.pace = min(self.pace, (time.perf_counter() - start) / len(probe.grads))
+        return trace
 
-def _trace(subject: Subject, probe: Probe) -> Trace:
+
+def _driven(subject: Subject, probe: Probe) -> Trace:
     hyper = [{**now, **subject.names.fixed} for now in probe.hyper]
     dtype = PARAMETER_DTYPES[dtype_of_probes(subject)]
     params = [w.astype(dtype) for w in probe.params]

@@ -78,6 +78,7 @@ class Verdict:
     case: str = ""
     defaults: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    tried: tuple[str, ...] = ()
     reason: str = ""
     notes: tuple[str, ...] = ()
 
