@@ -168,6 +168,16 @@ def test_numbers_that_show_only_together_are_tied() -> None:
     assert paper.numbers["lr"] * paper.numbers["tc"] == pytest.approx(0.002, rel=1e-9)
 
 
+def test_a_tie_shows_at_numbers_of_different_size() -> None:
+    """Without a first step that tells them apart, a rate and a dampening make up for one another."""
+    numbers, axes = {"lr": 0.0027, "mu": 0.8, "dampening": 0.1}, {"gradient_scale": "dampening"}
+    arrays = trace("momentum", numbers, axes, "float64", varying=False)
+    (true,) = [one for one in found("momentum", arrays, list(numbers)) if has(one, "momentum", axes)]
+    assert true.tied == (("lr", "dampening"),)
+    assert true.numbers["lr"] * (1 - true.numbers["dampening"]) == pytest.approx(0.0027 * 0.9, rel=1e-6)
+    assert true.numbers["mu"] == 0.8
+
+
 def test_what_only_a_large_tensor_shows() -> None:
     """Variants are fitted to small tensors, on which a zero norm elsewhere is not seen."""
     rng = np.random.default_rng(0)

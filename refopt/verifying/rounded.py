@@ -67,28 +67,25 @@ def determined(
     """The ranges of the numbers that the traces leave free, and the groups of those that they show only together."""
     names = list(model.coordinates)
     y = np.array([c.of(numbers[name]) for name, c in model.coordinates.items()])
-    slopes = _slopes(model, y)
-    seen = [j for j in range(len(y)) if np.abs(slopes[j]).max() * FINE > 1]
+    strength = np.abs(_slopes(model, y)).max(1, initial=0.0)
+    seen = [j for j in range(len(y)) if strength[j] * FINE > 1]
     ranges = {names[j]: _range(model, y, j, dict(numbers), fits, limit) for j in range(len(y)) if j not in seen}
-    return ranges, tuple(tuple(names[j] for j in group) for group in _tied(slopes, seen))
+    return ranges, tuple(tuple(names[j] for j in group) for group in _tied(model, y, strength, seen, limit))
 
 
-def _tied(slopes: np.ndarray, seen: list[int]) -> list[list[int]]:
-    """The directions in which the seen numbers can move together, as groups of those that any of them moves."""
-    if len(seen) < 2:
-        return []
-    rows = slopes[seen]
-    vectors = np.linalg.eigh(rows @ rows.T)[1]
-    null = [v for v in vectors.T if np.abs(v @ rows).max() * FINE <= 1]
-    if not null:
-        return []
-    together = np.abs(np.array(null).T @ np.array(null)) > 0.05
+def _tied(model: Model, y: np.ndarray, strength: np.ndarray, seen: list[int], limit: float) -> list[list[int]]:
+    """Groups of seen numbers of which one may move, visibly, if the others move with it."""
     groups: list[set[int]] = []
-    for j in range(len(seen)):
-        near = {i for i in range(len(seen)) if together[i, j]} if together[j].sum() > 1 else set()
-        merged = near.union(*(group for group in groups if group & near))
-        groups = [group for group in groups if not group & near] + ([merged] if near else [])
-    return [sorted(seen[i] for i in group) for group in groups]
+    for j in seen if len(seen) > 1 else ():
+        by = max(2 * FINE, 10.0 / strength[j])
+        start = y.copy()
+        start[j] += by if y[j] + by <= model.high[j] else -by
+        new = descend(model, start[None], rounds=8, fixed=[i for i in range(len(y)) if i == j or i not in seen])[0]
+        if np.abs(model.distances(new[:1])).max() <= limit:
+            group = {j, *(i for i in seen if abs(new[0, i] - y[i]) * strength[i] > limit)}
+            group = group.union(*(other for other in groups if other & group))
+            groups = [*(other for other in groups if not other & group), group]
+    return [sorted(group) for group in groups if len(group) > 1]
 
 
 def _range(
