@@ -106,7 +106,7 @@ def test_deviation_names_step_and_element() -> None:
         (lambda: small_trace(hyper=[{"lr": 0.5}]), "one entry of grads, hyper and results per step"),
         (
             lambda: identify(small_trace(hyper=[{}, {}]), rule="sgd"),
-            "sgd: 4 results are too few to fit lr to; give these, or a longer trace",
+            "4 results are too few to fit lr",
         ),
         (lambda: identify(small_trace(hyper=[{"lr": -1.0}] * 2), rule="sgd"), "lr must be in [0, inf); got -1.0"),
         (lambda: identify(small_trace(hyper=[{"rate": 1.0}] * 2), rule="sgd"), "unknown hyper-parameter 'rate'"),

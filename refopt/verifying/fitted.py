@@ -77,7 +77,8 @@ class FittedIdentification:
         best, world = self.solutions[at], self.worlds[at]
         verdict = replace(world.verdict(subject, prefer), fitted=_fitted(best))
         if not verdict.conforms:
-            return verdict
+            note = "numbers that nobody gave were taken to be the same at every step, which a schedule's are not"
+            return replace(verdict, notes=(*verdict.notes, note))
         axes = dict(verdict.axes)
         notes = []
         for solution, other in zip(self.solutions, self.worlds, strict=True):

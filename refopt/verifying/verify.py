@@ -13,7 +13,7 @@ from refopt.verifying.candidates import neutral_axes
 from refopt.verifying.fitting import which_lacking
 from refopt.verifying.identify import nearest_of, rules_with
 from refopt.verifying.subjects.base import Subject
-from refopt.verifying.subjects.resolve import resolve
+from refopt.verifying.subjects.resolve import name_of, resolve
 from refopt.verifying.trial import Trial
 from refopt.verifying.verdict import Verdict
 
@@ -50,7 +50,7 @@ def verify(
     try:
         subject = resolve(target, options, average=chosen is not None and chosen.average, dtype=dtype, device=device)
     except Unsupported as refusal:
-        return Verdict(status="unsupported", subject=str(target), reason=str(refusal))
+        return Verdict(status="unsupported", subject=name_of(target), reason=str(refusal))
     try:
         return _verify_one_of(subject, chosen, dialect)
     finally:

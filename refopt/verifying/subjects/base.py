@@ -10,7 +10,7 @@ import numpy as np
 
 from refopt.engines.dtypes import PARAMETER_DTYPES
 from refopt.rules import RULES
-from refopt.spec.errors import RefoptError, Unsupported, given_twice, unknown
+from refopt.spec.errors import RefoptError, given_twice, unknown
 from refopt.verifying.candidates import rule_name_of
 from refopt.verifying.drivers.base import is_number
 
@@ -99,11 +99,6 @@ def names(subject: str, interface: Interface, options: Mapping[str, Any]) -> Nam
     # Of two names for one number (lr, and learning_rate that may replace it) the first is meant.
     argument = {ours: own for own, ours in reversed(known.items())}
     settable = frozenset(argument) - (QUIET - set(fixed))
-    if interface.stated and not fixed:
-        raise Unsupported(
-            f"{subject} hides its numbers; say what it was made with, as learning_rate=0.1 and so on, "
-            f"or give what makes it, or make it with optax.inject_hyperparams"
-        )
     may = {ours for ours, own in argument.items() if interface.per_step is None or own in interface.per_step}
     taken = interface.arguments
     defaults = {n: float(taken[own]) for n, own in reversed(argument.items()) if is_number(taken.get(own))}

@@ -52,7 +52,7 @@ def resolve(
 
 def _subject(target: Any, options: Mapping[str, Any], average: bool, device: str | None, as_used: bool) -> Subject:
     thing = load(target) if isinstance(target, str) else target
-    name = target if isinstance(target, str) else name_of(target)
+    name = name_of(target)
     if isinstance(thing, Interpreter):
         thing = replace(thing, average=thing.average or average, device=device or thing.device)
     elif isinstance(thing, Command) and device is not None:
@@ -80,7 +80,9 @@ def load(target: str) -> Any:
 
 
 def name_of(thing: Any) -> str:
-    """What a verdict calls a thing: a function's or a class's own name; an object is one of its class."""
+    """What a verdict calls a thing: its text, a function's or a class's own name; an object is one of its class."""
+    if isinstance(thing, str):
+        return thing
     if isinstance(thing, Command | Interpreter):
         return str(thing)
     return str(getattr(thing, "__qualname__", f"a {type(thing).__qualname__}"))
