@@ -155,16 +155,15 @@ def test_a_class_may_inherit_its_call() -> None:
 
 def test_rules_that_were_tried_are_named() -> None:
     verdict = refopt.verify("torch.optim:RMSprop")
-    assert (verdict.status, verdict.rule) == ("deviates", "momentum")
-    assert verdict.tried == ("sgd",)
-    assert "nor is it any of sgd" in str(verdict)
+    assert verdict.status == "deviates"
+    assert {verdict.rule, *verdict.tried} == {"sgd", "momentum"}
+    assert f", and of {verdict.tried[0]}" in str(verdict)
+    assert "it does what adam does" in verdict.notes[-1]  # with beta1=0 and without correction
 
 
 def test_a_reason_is_said_once() -> None:
     assert refopt.verify("torch.optim:LBFGS").reason.count("its step needs a closure") == 1
-    assert (
-        refopt.verify(len).reason == "len takes no learning rate: none of its arguments is called lr or learning_rate"
-    )
+    assert refopt.verify(len).reason == "len raised TypeError: len() takes exactly one argument (3 given)"
 
 
 @pytest.mark.parametrize(

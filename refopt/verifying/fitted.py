@@ -17,6 +17,7 @@ from refopt.verifying.trace import Arrays
 from refopt.verifying.verdict import FittedNumber, Verdict
 
 ENOUGH = 8  # results per number that is fitted: fewer could be met by chance
+GUARDS = {"eps", "eps_root"}  # which may well be 0
 ALIKE = 1e-6  # sets of numbers that differ by less, relatively, are one
 
 
@@ -27,6 +28,7 @@ class FittedIdentification:
         rule, known, held, dialect: as there.
         traces: from which the numbers are fitted.
         lacking: the numbers to fit, the same at every step.
+        widely: as `solutions` has it.
 
     Raises RefoptError as there, and if the traces hold too few results to fit numbers to.
     """
@@ -39,6 +41,8 @@ class FittedIdentification:
         dialect: str | None,
         traces: Sequence[Arrays],
         lacking: Sequence[str],
+        *,
+        widely: bool = True,
     ) -> None:
         self.rule = rule
         held = canonical_hyper(rule, held)
@@ -48,7 +52,7 @@ class FittedIdentification:
                 f"give these, or a longer trace, of at least {ENOUGH * len(lacking)}"
             )
         steps = [[{**held, **canonical_hyper(rule, now)} for now in arrays.hyper] for arrays in traces]
-        self.solutions = _distinct(solutions(rule, traces, steps, lacking))
+        self.solutions = _distinct(solutions(rule, traces, steps, lacking, widely=widely))
         self.worlds = [Identification(rule, known, {**held, **one.numbers}, dialect) for one in self.solutions]
         for arrays in traces:
             self.see(arrays)
@@ -71,10 +75,23 @@ class FittedIdentification:
     def counts_steps(self) -> bool:
         return any(world.counts_steps for world in self.worlds)
 
+    @property
+    def vacuous(self) -> str:
+        """The numbers that came to 0, where that leaves nothing of what they are for: another, simpler rule does so.
+
+        RMSprop, say, is Adam with beta1=0 and without correction. Nothing if there is none.
+        """
+        numbers = self.solutions[self._best].numbers
+        none = {name for name, value in numbers.items() if value == 0.0 and name not in GUARDS}
+        return ", ".join(f"{n}=0" for n in numbers if n in none and self.rule.hyper_parameter(n).default != 0.0)
+
+    @property
+    def _best(self) -> int:
+        return next((i for i, world in enumerate(self.worlds) if world.conforms), 0)
+
     def verdict(self, subject: str, prefer: str | None) -> Verdict:
         """The verdict with the numbers that fit best. Choices that fit with other numbers are open."""
-        at = next((i for i, world in enumerate(self.worlds) if world.conforms), 0)
-        best, world = self.solutions[at], self.worlds[at]
+        best, world = self.solutions[self._best], self.worlds[self._best]
         verdict = replace(world.verdict(subject, prefer), fitted=_fitted(best))
         if not verdict.conforms:
             note = "numbers that nobody gave were taken to be the same at every step, which a schedule's are not"

@@ -28,7 +28,12 @@ def which_lacking(rule: Rule, known: Collection[str]) -> list[list[str]]:
 
 
 def solutions(
-    rule: Rule, traces: Sequence[Arrays], steps: Sequence[Sequence[Mapping[str, float]]], lacking: Sequence[str]
+    rule: Rule,
+    traces: Sequence[Arrays],
+    steps: Sequence[Sequence[Mapping[str, float]]],
+    lacking: Sequence[str],
+    *,
+    widely: bool = True,
 ) -> list[Solution]:
     """Every variant that fits to rounding with some numbers, or nearly so, the simplest first; if none, the nearest.
 
@@ -39,6 +44,7 @@ def solutions(
         traces: what was recorded.
         steps: per trace and step, the numbers that are known, by the rule's names.
         lacking: the numbers to fit, the same at all steps of all traces.
+        widely: whether to look far from the dialects' variants where none near them fits.
 
     Raises:
         RefoptError: a number is neither known nor to be fitted, and no variant does without.
@@ -46,7 +52,7 @@ def solutions(
     known = set.intersection(*(set(now) for each in steps for now in each))
     found = candidates(rule, sorted({*known, *lacking}))
     given = [[{**found.assumed, **now} for now in each] for each in steps]
-    search = Search(found, traces, given, [name for name in lacking if name not in known])
+    search = Search(found, traces, given, [name for name in lacking if name not in known], widely=widely)
     return sorted(search.run(), key=lambda one: _order(rule, one))
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from refopt.rules import RULES, get_rule
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError
+from refopt.verifying import reading
 from refopt.verifying.candidates import canonical_hyper, neutral_axes
 from refopt.verifying.fitted import FittedIdentification
 from refopt.verifying.fitting import which_lacking
@@ -97,7 +98,8 @@ class _Task:
         later = self.lacking if nearest is None else [one for one in rules if one.name == nearest.rule]
         later = later if nearest is None or not nearest.faults else []
         then = [(rule, stage) for rule in later for stage in which_lacking(rule, self.known(rule))[1:]]
-        fitted = []
+        fitted: list[Verdict] = []
+        notes: list[str] = []
         for rule, stage in (*first, *then):
             try:
                 found = FittedIdentification(rule, self.known(rule), self.hyper, self.dialect, self.traces, stage)
@@ -105,10 +107,13 @@ class _Task:
             except RefoptError as refusal:
                 self.refusals.append(str(refusal))
                 continue
-            if fitted[-1].conforms:
+            if fitted[-1].conforms and found.vacuous and len(rules) > 1:
+                notes.append(resembles(fitted.pop(), found.vacuous))
+            elif fitted[-1].conforms:
                 return fitted[-1]
         if nearest is not None or fitted:
-            return nearest or nearest_of(fitted)
+            found_last = nearest or nearest_of(fitted)
+            return replace(found_last, notes=(*found_last.notes, *notes))
         if len(rules) == 1:
             raise RefoptError(self.refusals[0])
         raise RefoptError("the trace's hyper-parameters fit no rule: " + "; ".join(self.refusals))
@@ -135,6 +140,12 @@ def rules_with(dialect: str | None, rules: Iterable[Rule]) -> list[Rule]:
     if dialect is not None and dialect not in names:
         raise RefoptError(f"unknown dialect {dialect!r}; choose from {', '.join(names)}")
     return [rule for rule in rules if dialect is None or any(d.name == dialect for d in rule.dialects)]
+
+
+def resembles(verdict: Verdict, vacuous: str) -> str:
+    """A note on what fits a rule of which nothing is left."""
+    named = reading.named(verdict.dialect or "", verdict.departures)
+    return f"it does what {verdict.rule} does, {named}, with {vacuous}: a simpler rule"
 
 
 def nearest_of(verdicts: Sequence[Verdict]) -> Verdict:

@@ -49,7 +49,7 @@ def headline(verdict: Verdict) -> Text:
     rule = RULES[verdict.rule or ""]
     if verdict.status == "deviates":
         what = f"dialect {verdict.dialect}" if verdict.dialect else "every variant"
-        others = f"; nor is it any of {either(verdict.tried)}" if verdict.tried else ""
+        others = f", and of {either(verdict.tried)}" if verdict.tried else ""
         return line.append(f" from {what} of {rule.name} ({rule.title}){others}")
     line.append(f" to {rule.name}, dialect {verdict.dialect}")
     if verdict.departures:

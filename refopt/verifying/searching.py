@@ -17,6 +17,7 @@ from refopt.verifying.samples import Sample, sample
 from refopt.verifying.shared import of_tensors
 from refopt.verifying.trace import Arrays
 
+FEW = 48  # variants tried in a narrow search: the dialects', and those one choice away from the nearest
 EVERY = 250  # of so many variants, each is fitted
 FIRST = 16  # steps
 NEAR = 32.0  # times rounding, on the first steps: what deserves a look at the others
@@ -62,7 +63,10 @@ class Search:
         traces: Sequence[Arrays],
         steps: Sequence[Sequence[Mapping[str, float]]],
         lacking: Sequence[str],
+        *,
+        widely: bool = True,
     ) -> None:
+        self.widely = widely
         self.found, self.traces, self.steps = found, traces, steps
         self.coordinates = {name: Coordinate(found.rule.hyper_parameter(name)) for name in lacking}
         self.samples: dict[tuple[bool, int, int], Sample] = {}
@@ -86,16 +90,18 @@ class Search:
         count = len(self.found.programs)
         queue = [(-1.0, i) for i in sorted(self._dialects())]
         seen = {i for _, i in queue}
-        while queue and not (self.solved and count > EVERY):
+        most = count if self.widely else FEW
+        while queue and len(self.tried) < most and not (self.solved and count > EVERY):
             _, i = heapq.heappop(queue)
             cost = self.attempt(i)
             for j in self.around([i]):
                 if j not in seen:
                     seen.add(j)
                     heapq.heappush(queue, (cost, j))
-        for i in () if self.solved and count > EVERY else range(count):  # those that no chain of single choices reaches
-            self.attempt(i)
-        if not self.solved:
+        if self.widely and not (self.solved and count > EVERY):
+            for i in range(count):  # those that no chain of single choices reaches
+                self.attempt(i)
+        if self.widely and not self.solved:
             for i in sorted(self.tried, key=lambda i: self.tried[i][0])[:SECOND]:
                 self.again(i)
         done: set[int] = set()

@@ -52,7 +52,7 @@ class Trial:
         if lacking:
             self.shown += [self._trace(probe) for probe in self.usual[1:]]
             arrays = [trace.arrays() for trace in self.shown]
-            self.found = FittedIdentification(rule, first.hyper[0], held, dialect, arrays, lacking)
+            self.found = FittedIdentification(rule, first.hyper[0], held, dialect, arrays, lacking, widely=False)
         else:
             self.found = Identification(rule, first.hyper[0], held, dialect)
             self.found.see(first.arrays())
@@ -64,6 +64,11 @@ class Trial:
         if self.found.conforms:
             self._look_further()
         return self.found.conforms
+
+    @property
+    def vacuous(self) -> str:
+        """As FittedIdentification has it."""
+        return self.found.vacuous if isinstance(self.found, FittedIdentification) else ""
 
     def verdict(self) -> Verdict:
         """What has been seen; of one that does not conform, on all usual probes."""

@@ -11,7 +11,7 @@ from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.verifying.candidates import neutral_axes
 from refopt.verifying.fitting import which_lacking
-from refopt.verifying.identify import nearest_of, rules_with
+from refopt.verifying.identify import nearest_of, resembles, rules_with
 from refopt.verifying.subjects.base import Subject
 from refopt.verifying.subjects.resolve import name_of, resolve
 from refopt.verifying.trial import Trial
@@ -64,7 +64,7 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None) -
         what = "an average, and takes no gradient" if average else "an optimizer, and averages nothing"
         raise RefoptError(f"{subject.name} is {what}; leave out rule={chosen.name!r}, or give the rule that it is of")
     rules = rules_with(dialect, [r for r in RULES.values() if r.average == average] if chosen is None else [chosen])
-    trials, failures = [], []
+    trials, failures, notes = [], [], []
     lacking: list[Rule] = []
     for one in rules:
         if neutral_axes(one, subject.names.settable)[1] is not None:
@@ -88,7 +88,10 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None) -
             try:
                 trial = Trial(subject, one, dialect, stage)
                 if trial.conforms():
-                    return trial.verdict()
+                    if not (trial.vacuous and chosen is None):
+                        return trial.verdict()
+                    notes.append(resembles(trial.verdict(), trial.vacuous))
+                    continue
             except RefoptError as failure:
                 failures.append(str(failure))
                 continue
@@ -97,7 +100,7 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None) -
     if verdicts:
         nearest = nearest_of(list(verdicts.values()))
         case = next((trial.smallest(nearest) for trial in trials if trial.rule.name == nearest.rule), "")
-        return replace(nearest, case=case)
+        return replace(nearest, case=case, notes=(*nearest.notes, *notes))
     reason = "; ".join(dict.fromkeys(failures))  # what one rule after the other ran into, once
     return Verdict(status="unsupported", subject=subject.name, versions=subject.interface.versions, reason=reason)
 
