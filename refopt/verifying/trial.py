@@ -21,7 +21,7 @@ from refopt.verifying.verdict import Verdict
 NEUTRAL = "dampening"  # which may be left alone where it excludes another number (torch: nesterov)
 
 
-PATIENCE = 5.0  # seconds for the long run
+PATIENCE = 8.0  # seconds for the long run
 
 
 class Trial:
