@@ -114,9 +114,11 @@ def environment() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    torch = sys.modules.get("torch")
+    torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
     if torch is not None and torch.cuda.is_available():
         found["gpu"] = torch.cuda.get_device_name(0)
+    elif jax is not None and jax.default_backend() != "cpu":
+        found["gpu"] = jax.devices()[0].device_kind
     return found
 
 
