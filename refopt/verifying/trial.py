@@ -22,6 +22,8 @@ NEUTRAL = "dampening"  # which may be left alone where it excludes another numbe
 
 
 PATIENCE = 8.0  # seconds for the long run
+QUICK = 2.0  # seconds; what promises to be quicker needs no closer look
+PACES = (20, 40)  # steps of two runs, whose difference is that of steps alone
 
 
 class Trial:
@@ -106,13 +108,25 @@ class Trial:
         """How long the long run is: as long as counters ask for, if it does not take too long; 0 if nothing counts."""
         if not self.found.counts_steps:
             return 0
-        steps = next((steps for steps in LATE_STEPS if steps * self.pace < PATIENCE), 0)
+        pace = self.pace if LATE_STEPS[0] * self.pace < QUICK else self._pace_of_new_steps()
+        steps = next((steps for steps in LATE_STEPS if steps * pace < PATIENCE), 0)
         if steps < LATE_STEPS[0]:
             seen = f"no more than {steps} steps" if steps else "no long run"
-            self.notes.append(
-                f"it was shown {seen}, since one takes {1000 * self.pace:.0f} ms: a counter may stop later"
-            )
+            self.notes.append(f"it was shown {seen}, since one takes {1000 * pace:.0f} ms: a counter may stop later")
         return steps
+
+    def _pace_of_new_steps(self) -> float:
+        """Seconds for a step beyond those of the probes: some compile anew for every t, others once for each run."""
+        took = []
+        for steps in PACES:
+            *_, long = further_probes(self.rule, self.settable, self.subject.names.per_step & self.settable, late=steps)
+            start = time.perf_counter()
+            try:
+                _driven(self.subject, long)
+            except Unsupported:  # as it will say when it is shown the long run itself
+                return self.pace
+            took.append(time.perf_counter() - start)
+        return max(self.pace, (took[1] - took[0]) / (PACES[1] - PACES[0]))
 
     def _look_further(self) -> None:
         """Show what the usual probes do not; what could not be shown, or was measured otherwise, becomes a note."""
