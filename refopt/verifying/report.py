@@ -45,7 +45,8 @@ def headline(verdict: Verdict) -> Text:
     line.append("  ")
     line.append(verdict.status, STYLES[verdict.status])
     if verdict.status == "unsupported":
-        return line.append(f": {' '.join(verdict.reason.replace(f'{verdict.subject} ', '').split())}")
+        reason = verdict.reason.replace(f"{verdict.subject}: ", "").replace(f"{verdict.subject} ", "")
+        return line.append(f": {' '.join(reason.split())}")  # the subject has been named
     rule = RULES[verdict.rule or ""]
     if verdict.status == "deviates":
         what = f"dialect {verdict.dialect}" if verdict.dialect else "every variant"
