@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import time
+import statistics
 from collections.abc import Sequence
 
 from refopt.engines.dtypes import PARAMETER_DTYPES
@@ -21,9 +20,9 @@ from refopt.verifying.verdict import Verdict
 NEUTRAL = "dampening"  # which may be left alone where it excludes another number (torch: nesterov)
 
 
-PATIENCE = 8.0  # seconds for the long run
-QUICK = 2.0  # seconds; what promises to be quicker needs no closer look
-PACES = (20, 40)  # steps of two runs, whose difference is that of steps alone
+PATIENCE = 20.0  # seconds for the long run
+QUICK = 1.0  # seconds; what promises to be quicker needs no closer look
+NEW = 40  # steps of that look: those after the twelve of the probes are new
 
 
 class Trial:
@@ -37,22 +36,21 @@ class Trial:
         ours = {p.name for p in rule.hyper_parameters}
         self.settable = (subject.names.settable & ours) - set(subject.names.fixed)
         self.notes: list[str] = []
-        self.pace = math.inf  # seconds for a step, in the fastest run so far
         try:
             self.usual = self._probes()
-            first = self._trace(self.usual[0])
+            first = _driven(self.subject, self.usual[0])
         except Unsupported as reason:
             if NEUTRAL not in self.settable:
                 raise
             self.settable -= {NEUTRAL}
             self.notes.append(f"{NEUTRAL} left at the default: {reason}")
             self.usual = self._probes()
-            first = self._trace(self.usual[0])
+            first = _driven(self.subject, self.usual[0])
         held = {name: value for name, value in subject.names.fixed.items() if name in ours}
         self.shown = [first]
         self.found: Identification | FittedIdentification
         if lacking:
-            self.shown += [self._trace(probe) for probe in self.usual[1:]]
+            self.shown += [_driven(self.subject, probe) for probe in self.usual[1:]]
             arrays = [trace.arrays() for trace in self.shown]
             self.found = FittedIdentification(rule, first.hyper[0], held, dialect, arrays, lacking, widely=False)
         else:
@@ -98,7 +96,7 @@ class Trial:
 
     def _show_the_others(self) -> None:
         for probe in self.usual[len(self.shown) :]:
-            self._show(self._trace(probe))
+            self._show(_driven(self.subject, probe))
 
     def _show(self, trace: Trace) -> None:
         self.shown.append(trace)
@@ -108,7 +106,7 @@ class Trial:
         """How long the long run is: as long as counters ask for, if it does not take too long; 0 if nothing counts."""
         if not self.found.counts_steps:
             return 0
-        pace = self.pace if LATE_STEPS[0] * self.pace < QUICK else self._pace_of_new_steps()
+        pace = self._pace_of_new_steps()
         steps = next((steps for steps in LATE_STEPS if steps * pace < PATIENCE), 0)
         if steps < LATE_STEPS[0]:
             seen = f"no more than {steps} steps" if steps else "no long run"
@@ -116,36 +114,30 @@ class Trial:
         return steps
 
     def _pace_of_new_steps(self) -> float:
-        """Seconds for a step beyond those of the probes: some compile anew for every t, others once for each run."""
-        took = []
-        for steps in PACES:
-            *_, long = further_probes(self.rule, self.settable, self.subject.names.per_step & self.settable, late=steps)
-            start = time.perf_counter()
-            try:
-                _driven(self.subject, long)
-            except Unsupported:  # as it will say when it is shown the long run itself
-                return self.pace
-            took.append(time.perf_counter() - start)
-        return max(self.pace, (took[1] - took[0]) / (PACES[1] - PACES[0]))
+        """Seconds for a step. Where they are not few, of steps beyond those of the probes: some compile for every t."""
+        pace = statistics.median(self.subject.step_seconds)
+        if pace * LATE_STEPS[0] < QUICK:
+            return pace
+        per_step = self.subject.names.per_step & self.settable
+        *_, long = further_probes(self.rule, self.settable, per_step, late=NEW)
+        try:
+            _driven(self.subject, long)
+        except Unsupported:  # as it will say when it is shown the long run itself
+            return pace
+        return statistics.median(self.subject.step_seconds[len(self.usual[0].grads) :])
 
     def _look_further(self) -> None:
         """Show what the usual probes do not; what could not be shown, or was measured otherwise, becomes a note."""
         per_step = self.subject.names.per_step & self.settable
         for probe in further_probes(self.rule, self.settable, per_step, late=self._late_steps()):
             try:
-                trace = self._trace(probe)
+                trace = _driven(self.subject, probe)
             except Unsupported as reason:
                 self.notes.append(f"not seen: {probe.name}: {reason}")
                 continue
             self._show(trace)
             if not self.found.conforms:
                 break
-
-    def _trace(self, probe: Probe) -> Trace:
-        start = time.perf_counter()
-        trace = _driven(self.subject, probe)
-        self.pace = min(self.pace, (time.perf_counter() - start) / len(probe.grads))
-        return trace
 
 
 def _driven(subject: Subject, probe: Probe) -> Trace:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from refopt.spec.errors import RefoptError, given_twice, unknown
 from refopt.verifying.candidates import rule_name_of
 from refopt.verifying.drivers.base import is_number
 
+Result = TypeVar("Result")
 DTYPE = "float64"  # of the parameters and gradients that probes have: there, rounding hides nothing
 BETAS = ("beta1", "beta2")  # which may be given as one argument, betas
 QUIET = {"eps_root"}  # whose 0 is no convention: it is probed only where the user gives it
@@ -67,11 +69,15 @@ class Names:
 
 
 class Subject(Protocol):
-    """An optimizer, or an average, that can be made afresh and driven."""
+    """An optimizer, or an average, that can be made afresh and driven.
+
+    `step_seconds` are how long each step has taken when it was driven last.
+    """
 
     name: str
     interface: Interface
     names: Names
+    step_seconds: list[float]
 
     def drive(
         self, params: list[np.ndarray], grads: list[list[np.ndarray]], hyper: list[dict[str, float]]
@@ -83,6 +89,16 @@ class Subject(Protocol):
 
     def close(self) -> None:
         """Give back what it holds: nothing more will be asked of it."""
+
+
+def timed(steps: Iterable[Result], seconds: list[float]) -> Iterator[Result]:
+    """The steps, and in `seconds` how long each one took."""
+    start = time.perf_counter()
+    for step in steps:
+        now = time.perf_counter()
+        seconds.append(now - start)
+        yield step
+        start = time.perf_counter()
 
 
 def names(subject: str, interface: Interface, options: Mapping[str, Any]) -> Names:

@@ -11,7 +11,7 @@ import numpy as np
 from refopt.spec.errors import Broken, Unsupported
 from refopt.verifying.drivers.base import DTYPES, Driver, Refusal
 from refopt.verifying.drivers.function import Wrong
-from refopt.verifying.subjects.base import Interface, names
+from refopt.verifying.subjects.base import Interface, names, timed
 
 
 class LibrarySubject:
@@ -19,6 +19,7 @@ class LibrarySubject:
 
     def __init__(self, name: str, driver: Driver, options: Mapping[str, Any]) -> None:
         self.name, self.driver = name, driver
+        self.step_seconds: list[float] = []
         self.interface = Interface(
             driver.arguments,
             driver.per_step,
@@ -45,7 +46,9 @@ class LibrarySubject:
             except (Exception, SystemExit) as error:  # a stranger's code may raise anything: that is the answer
                 raise Unsupported(f"{self.name} cannot be made so: {_said(error)}") from error
             try:
-                return [self.driver.step(g, now) for g, now in zip(grads, numbers, strict=True)]
+                steps = (self.driver.step(g, now) for g, now in zip(grads, numbers, strict=True))
+                self.step_seconds = []
+                return list(timed(steps, self.step_seconds))
             except Refusal as refusal:
                 kind = Broken if isinstance(refusal, Wrong) else Unsupported
                 raise kind(f"{self.name} {refusal}") from refusal

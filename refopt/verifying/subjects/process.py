@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from refopt.spec.errors import RefoptError, Unsupported, shown
-from refopt.verifying.subjects.base import Interface, names
+from refopt.verifying.subjects.base import Interface, names, timed
 from refopt.verifying.subjects.child import Child, Late
 from refopt.verifying.subjects.protocol import VERSION, declaration, decode_all, encode
 
@@ -86,6 +86,7 @@ class ProcessSubject:
     def __init__(self, name: str, target: Program, options: Mapping[str, Any]) -> None:
         self.name, self.target = name, target
         self.late: Late | None = None
+        self.step_seconds: list[float] = []
         self.kept: Child | None = None
         try:
             with self._child() as child:
@@ -128,7 +129,8 @@ class ProcessSubject:
             raise self.late
         try:
             with self._child() as child:
-                steps = list(self._steps(child, params, grads, hyper, state))
+                self.step_seconds = []
+                steps = list(timed(self._steps(child, params, grads, hyper, state), self.step_seconds))
         except Late as late:
             self.late = late
             raise
