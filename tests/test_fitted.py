@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 import torch
+from verifying_cases import FITTED
 
 import refopt
 from refopt.rules import RULES
@@ -49,7 +50,7 @@ def test_numbers_come_back_and_what_they_make_up_for_is_open(
     verdict = identify(recorded(rule, axes, numbers, told), rule=rule)
     assert verdict.conforms, verdict
     for name, value in numbers.items():
-        assert name in told or verdict.fitted[name].value == pytest.approx(value, rel=1e-6), verdict
+        assert name in told or verdict.fitted[name].value == pytest.approx(value, rel=FITTED), verdict
     for axis, choice in RULES[rule].hyper(**axes, **numbers).axes.items():
         assert choice in verdict.axes[axis].choices, verdict
     for axis, choices in as_well.items():
@@ -111,4 +112,4 @@ def test_numbers_inside_an_implementation_are_read_off_what_it_does(
     verdict = verify(target(), rule=rule)
     assert verdict.conforms, verdict
     assert pinned.items() <= verdict.pinned.items(), verdict
-    assert {name: number.value for name, number in verdict.fitted.items()} == pytest.approx(fitted, rel=1e-6)
+    assert {name: number.value for name, number in verdict.fitted.items()} == pytest.approx(fitted, rel=FITTED)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
-from verifying_cases import record
+from verifying_cases import FITTED, record
 
 from refopt.rules import RULES
 from refopt.spec.hyper import variants
@@ -132,7 +132,7 @@ def test_finds_the_doubles_which_other_numbers_make(
     fitting = found(rule, trace(rule, numbers, axes, "float64", varying=False), lacking)
     for choices, expected in [(axes, {n: numbers[n] for n in lacking}), *doubles]:
         (double,) = [one for one in fitting if has(one, rule, choices)]
-        assert {n: double.numbers[n] for n in expected} == pytest.approx(expected, rel=1e-6)
+        assert {n: double.numbers[n] for n in expected} == pytest.approx(expected, rel=FITTED)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -165,7 +165,7 @@ def test_numbers_that_show_only_together_are_tied() -> None:
     arrays = record(RULES["lars"].hyper(), probe, "float64").arrays()
     (paper,) = [one for one in found("lars", arrays, ["lr", "tc"]) if has(one, "lars", {})]
     assert paper.tied == (("lr", "tc"),)
-    assert paper.numbers["lr"] * paper.numbers["tc"] == pytest.approx(0.002, rel=1e-9)
+    assert paper.numbers["lr"] * paper.numbers["tc"] == pytest.approx(0.002, rel=FITTED)
 
 
 def test_a_tie_shows_at_numbers_of_different_size() -> None:
@@ -174,7 +174,7 @@ def test_a_tie_shows_at_numbers_of_different_size() -> None:
     arrays = trace("momentum", numbers, axes, "float64", varying=False)
     (true,) = [one for one in found("momentum", arrays, list(numbers)) if has(one, "momentum", axes)]
     assert true.tied == (("lr", "dampening"),)
-    assert true.numbers["lr"] * (1 - true.numbers["dampening"]) == pytest.approx(0.0027 * 0.9, rel=1e-6)
+    assert true.numbers["lr"] * (1 - true.numbers["dampening"]) == pytest.approx(0.0027 * 0.9, rel=FITTED)
     assert true.numbers["mu"] == 0.8
 
 

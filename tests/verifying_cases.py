@@ -12,6 +12,10 @@ from refopt.spec.hyper import Hyper, conflict
 from refopt.verifying import Trace
 from refopt.verifying.probes import Probe, probes
 
+# How far a fitted number may be from the true one, as a part of it. 1024 ULP of float64, which count as rounding, are
+# 2.3e-13: a number by which a result moves a millionth as much is free by 2.3e-7.
+FITTED = 1e-6
+
 
 def record(hyper: Hyper, probe: Probe, dtype: str) -> Trace:
     """What the reference makes of a probe in this dtype."""
