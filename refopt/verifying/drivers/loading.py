@@ -26,7 +26,9 @@ def load(target: str) -> Any:
     except Refusal:
         raise
     except (Exception, SystemExit) as error:  # importing a stranger's module may raise anything: that is the answer
-        raise Refusal(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
+        named = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+        remedy = f"; install {named}, or give an interpreter that has it (--python)" if named else ""
+        raise Refusal(f"{place} cannot be imported: {type(error).__name__}: {error}{remedy}") from error
     found = module
     for part in attribute.split("."):
         if not hasattr(found, part):
