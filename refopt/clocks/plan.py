@@ -121,6 +121,8 @@ class _Planner:
 
     def add(self, line: Line) -> None:
         value = rewrite(rewrite(line.value, self.decide), self.reduce)
+        if isinstance(value, ast.Name) and value.id == line.target:
+            return  # it stays what it is, at this step
         clock = clock_of(value, self.names)
         if clock is Clock.ELEMENT:
             self.element.append(replace(line, value=self.hoist(value)))

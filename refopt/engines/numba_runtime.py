@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numba
+import numpy as np
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from refopt.spec.functions import BLOCK, LANES
 
-__all__ = ["BLOCK", "LANES", "at", "fold", "total"]
+__all__ = ["BLOCK", "LANES", "at", "fold", "sign", "total"]
 
 # No fastmath and no FMA contraction: a kernel rounds exactly where NumPy does. error_model: 1/0 is infinity.
 jit: dict[str, Any] = {"error_model": "numpy", "nogil": True}
@@ -29,6 +30,13 @@ def _pointer(_context: Any, address: Any) -> Any:
 def at(address, count, dtype):  # type: ignore[no-untyped-def]
     """The array of `count` elements at `address`."""
     return numba.carray(_pointer(address), (count,), dtype)  # type: ignore[call-arg]  # numba adds the context
+
+
+@numba.njit(inline="always", **jit)
+def sign(x):  # type: ignore[no-untyped-def]
+    """NumPy's sign: of -0.0 it is 0.0, where Numba's own is -0.0."""
+    one = np.sign(x)
+    return abs(one) if one == 0 else one
 
 
 @numba.njit(inline="always", **jit)

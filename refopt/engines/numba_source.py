@@ -24,7 +24,7 @@ HEADER = '''"""{title}: written by refopt from the rule's source, for {dtype} ar
 import numba
 import numpy as np
 
-from refopt.engines.numba_runtime import BLOCK, LANES, at, fold, jit, total
+from refopt.engines.numba_runtime import BLOCK, LANES, at, fold, jit, sign, total
 
 '''
 
@@ -181,7 +181,7 @@ def _lines(lines: Iterable[Line]) -> list[str]:
 
 
 def _code(value: ast.expr) -> str:
-    """An expression in the kernel's namespace: sqrt is np.sqrt, ndim(w) a table."""
+    """An expression in the kernel's namespace: sqrt is np.sqrt, ndim(w) a table, where a choice."""
 
     def visit(node: ast.expr) -> ast.expr | None:
         if not isinstance(node, ast.Call):
@@ -189,6 +189,12 @@ def _code(value: ast.expr) -> str:
         name = source_of(node.func)
         if name == "ndim":
             return ast.parse("ndim_of[i]", mode="eval").body
+        if name == "sign":
+            return ast.Call(ast.Name("sign"), [rewrite(a, visit) for a in node.args], [])
+        if name == "full_like":
+            return rewrite(node.args[1], visit)
+        if name == "where":
+            return ast.IfExp(*(rewrite(a, visit) for a in node.args))
         return ast.Call(ast.parse(f"np.{name}", mode="eval").body, [rewrite(a, visit) for a in node.args], [])
 
     return source_of(rewrite(value, visit))

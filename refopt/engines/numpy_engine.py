@@ -109,7 +109,7 @@ class NumpyEngine:
     def average(self, hyper: Hyper, t: int, params: Sequence[np.ndarray], slots: Slots) -> list[np.ndarray]:
         program = hyper.program.evaluate
         if program is None:
-            raise Unsupported(f"{hyper.rule.name}: there is no average to evaluate with; only ema has one")
+            raise Unsupported(f"{hyper.rule.name}: there is no average to evaluate with; use the parameters themselves")
         averages = []
         for i, w in enumerate(params):
             arrays = {slot.name: slots[slot.name][i] for slot in program.slots if slot.clock == "element"}

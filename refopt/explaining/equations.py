@@ -29,6 +29,7 @@ class Writer:
         return self.part(node).text
 
     def part(self, node: ast.expr) -> Part:
+        node = chosen(node)
         if (known := self.leaf(node)) is not None:
             return known
         match node:
@@ -85,6 +86,8 @@ class Writer:
             return self.notation.root(arguments[0])
         if name == "norm":
             return self.notation.norm(arguments[0])
+        if name == "abs":
+            return self.notation.magnitude(arguments[0])
         return self.notation.call(CALLED.get(name, name), arguments)
 
     def _cases(self, node: ast.IfExp) -> Part:
@@ -93,8 +96,18 @@ class Writer:
         otherwise: ast.expr = node
         while isinstance(otherwise, ast.IfExp):
             rows.append((self.part(otherwise.body), self.part(otherwise.test)))
-            otherwise = otherwise.orelse
+            otherwise = chosen(otherwise.orelse)
         return self.notation.cases(rows, self.part(otherwise))
+
+
+def chosen(node: ast.expr) -> ast.expr:
+    """`where(test, a, b)` as the choice that it is for each element, `a if test else b`; `full_like(x, a)` as a."""
+    match node:
+        case ast.Call(func=ast.Name(id="where")):
+            return ast.IfExp(*node.args)
+        case ast.Call(func=ast.Name(id="full_like")):
+            return node.args[1]
+    return node
 
 
 def term(value: Term, notation: Unicode) -> Part:

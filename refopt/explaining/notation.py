@@ -75,6 +75,9 @@ class Unicode:
     def norm(self, inside: Part) -> Part:
         return Part(f"‖{inside.text}‖")
 
+    def magnitude(self, inside: Part) -> Part:
+        return Part(f"|{inside.text}|")
+
     def root_of_squares(self, inside: Part) -> Part:
         """What the norm is, the sum being over all elements."""
         return Part(f"√Σ {self.power(inside, Part('2')).text}", Level.POWER)
@@ -135,6 +138,9 @@ class Latex(Unicode):
 
     def norm(self, inside: Part) -> Part:
         return Part(rf"\lVert {inside.text} \rVert")
+
+    def magnitude(self, inside: Part) -> Part:
+        return Part(rf"\lvert {inside.text} \rvert")
 
     def root_of_squares(self, inside: Part) -> Part:
         return self.root(Part(rf"\textstyle\sum {self.power(inside, Part('2')).text}"))

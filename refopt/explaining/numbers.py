@@ -101,7 +101,8 @@ class Numbers:
             case ast.Name():
                 return number(self.text(self.values[node.id]))
             case ast.IfExp():  # only the branch that was computed
-                return self.writer.part(node.body if compute(node.test, self.values) else node.orelse)
+                test = self.view.element(compute(node.test, self.values))
+                return self.writer.part(node.body if test else node.orelse)
             case ast.Call() if source_of(node.func) in REDUCTIONS:
                 return UNICODE.norm(Part(f"({', '.join(self._elements(node.args[0]))})"))
             case ast.Call() if source_of(node.func) == "ndim":

@@ -29,6 +29,9 @@ class Scalar(float):
     def __neg__(self) -> Scalar:
         return Scalar(-float(self))
 
+    def __abs__(self) -> Scalar:
+        return Scalar(abs(float(self)))
+
 
 def _operator(compute: Callable[[Any, Any], Any], swapped: bool) -> Callable[[Scalar, Any], Any]:
     def method(self: Scalar, other: Any) -> Any:
@@ -68,6 +71,29 @@ def _extremum(compute: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
     if any(isinstance(x, (np.ndarray, np.generic)) for x in (a, b)):
         return compute(*(float(x) if isinstance(x, Scalar) else x for x in (a, b)))
     return Scalar(compute(np.float64(a), np.float64(b)))
+
+
+def sign(x: Any) -> Any:
+    """-1, 0 or 1, element by element; of either zero 0, of NaN NaN."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return np.sign(x)
+    return Scalar(np.sign(np.float64(x)))
+
+
+def full_like(x: np.ndarray, value: float) -> np.ndarray:
+    """An array like x, all of whose elements are this number: what a slot starts from, where a number says it."""
+    return np.full_like(x, float(value))
+
+
+def where(test: Any, yes: Any, no: Any) -> Any:
+    """Each element of `yes` where the test of the elements holds, else of `no`, one of which is an array.
+
+    What depends on the step or the tensor alone is chosen with `yes if test else no`.
+    """
+    dtype = next((x.dtype for x in (yes, no) if isinstance(x, (np.ndarray, np.generic))), None)
+    if dtype is None:
+        raise TypeError("where: one of the two must be an array, whose dtype the other takes: write where(p > 0, s*a, 0)")
+    return np.where(test, *(x if isinstance(x, (np.ndarray, np.generic)) else dtype.type(x) for x in (yes, no)))
 
 
 def norm(x: Any) -> Scalar:
@@ -111,6 +137,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sqrt": sqrt,
     "maximum": maximum,
     "minimum": minimum,
+    "abs": abs,
+    "sign": sign,
+    "full_like": full_like,
+    "where": where,
     "norm": norm,
     "ndim": ndim,
 }

@@ -47,6 +47,11 @@ class Program:
         return "w" in self.outputs
 
     @property
+    def watches(self) -> bool:
+        """Whether it only averages parameters that others change: then its result is what to evaluate with."""
+        return self.evaluate is not None and not self.writes_parameter
+
+    @property
     def key(self) -> tuple[Any, ...]:
         """What tells one algorithm from another: the source, and what the slots start from."""
         starts = tuple((slot.name, slot.init) for slot in self.slots)
@@ -96,7 +101,7 @@ def _program(rule: Rule, names: tuple[str, ...]) -> Program:
     evaluate = _edited(rule.evaluate, choices, keep={"a"}) if rule.evaluate else []
     update = _edited(rule.function, choices, keep={"w", *slots})
     writes_parameter = any(line.target == "w" for line in update)
-    wanted = {"w"} if writes_parameter else names_read(line.value for line in evaluate)
+    wanted = names_read(line.value for line in evaluate) | ({"w"} if writes_parameter else set())
     update, alive = prune(update, wanted, set(slots))
     return _both(rule, update, evaluate, tuple(slot for slot in slots.values() if slot.name in alive))
 

@@ -55,7 +55,7 @@ class Model:
         self.high = np.array([c.high for c in coordinates.values()])
         self.broken = ~np.isfinite(given.results)
         self.update = _code(program.lines)
-        self.average = _code(program.evaluate.lines if program.evaluate else ())
+        self.average = _code(program.evaluate.lines) if program.watches else None
 
     def numbers(self, y: np.ndarray) -> dict[str, float]:
         return {name: float(c.value(y[i])) for i, (name, c) in enumerate(self.coordinates.items())}
@@ -88,10 +88,10 @@ class Model:
                 state = {name: values[name] for name in state}
                 if program.writes_parameter:
                     w = values["w"]
-                if program.evaluate:
+                if self.average is not None:
                     values = {**now, **state}
                     exec(self.average, values)
-                result = values["a"] if program.evaluate else values["w"]
+                result = values["w"] if self.average is None else values["a"]
                 out[:, t - 1] = (result - given.results[t - 1]) * given.weights[t - 1]
                 if self.broken[t - 1].any():  # no number is met by any other
                     out[:, t - 1][~np.isfinite(result) & self.broken[t - 1]] = 0.0
@@ -171,6 +171,9 @@ FUNCTIONS = {
     "sqrt": np.sqrt,
     "maximum": np.maximum,
     "minimum": np.minimum,
+    "abs": np.abs,
+    "sign": np.sign,
+    "full_like": lambda x, value: np.zeros(np.shape(x)) + value,
     "norm": _norm,
     "where": np.where,
     "logical_or": np.logical_or,
