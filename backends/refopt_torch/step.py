@@ -23,7 +23,13 @@ from refopt_torch.momentum import MOMENTUM
 from refopt_torch.sgd import SGD
 from refopt_torch.sharded import brought, check_layout, check_parameter, norms, shard
 
-PORTS: dict[str, Port] = {"sgd": SGD, "momentum": MOMENTUM, "adam": ADAM, "lars": LARS, "ema": EMA}
+PORTS: dict[str, Port] = {
+    "sgd": SGD,
+    "momentum": MOMENTUM,
+    "adam": ADAM,
+    "lars": LARS,
+    "ema": EMA,
+}
 
 WORKING = {
     torch.float16: torch.float32,

@@ -15,7 +15,7 @@ from refopt.rules import get_rule
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import Hyper
 from refopt.verifying import verify
-from refopt.verifying.subjects.base import Subject
+from refopt.verifying.subjects.base import Subject, under
 from refopt.verifying.subjects.resolve import resolve
 from refopt_conformance.budgets import CHAIN, LONG_CHAIN
 from refopt_conformance.cases import DTYPES, Case
@@ -89,6 +89,7 @@ def bare(target: str, rule: str | None, options: Mapping[str, Any]) -> Bare:
     if verdict.rule is None or verdict.rule == "ema":
         raise Unsupported(f"{target}: {verdict.reason or 'no rule is known for it'}; name one with --rule")
     found = get_rule(verdict.rule)
+    subject = under(subject, found)
     conventions = {f"{found.name}/{dialect.name}": found.hyper(dialect.name) for dialect in found.dialects}
     departures = dict(verdict.departures or ({} if verdict.conforms else verdict.nearest))
     base = verdict.dialect or found.dialects[0].name

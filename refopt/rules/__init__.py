@@ -8,7 +8,16 @@ from refopt.rules.sgd import SGD
 from refopt.spec.declare import Rule
 from refopt.spec.errors import unknown
 
-RULES: dict[str, Rule] = {rule.name: rule for rule in (SGD, MOMENTUM, ADAM, LARS, EMA)}
+RULES: dict[str, Rule] = {
+    rule.name: rule
+    for rule in (
+        SGD,
+        MOMENTUM,
+        ADAM,
+        LARS,
+        EMA,
+    )
+}
 
 
 def get_rule(rule: str | Rule) -> Rule:

@@ -69,6 +69,13 @@ class HyperParameter:
         most = high if self.interval[-1] == "]" else high - INSIDE
         return (least, most) if math.isfinite(most) else (least,)
 
+    def holds(self, number: float) -> bool:
+        """Whether a finite number is in the interval."""
+        low, high = self._bounds
+        above = number >= low if self.interval[0] == "[" else number > low
+        below = number <= high if self.interval[-1] == "]" else number < high
+        return math.isfinite(number) and above and below
+
     def check(self, rule: str, value: Any) -> float:
         """Return `value` as a float; raise RefoptError if it is no finite number in the interval."""
         what = f"{rule}: {self.name} must be in {self.interval}"
@@ -80,10 +87,7 @@ class HyperParameter:
             raise RefoptError(f"{what}; got {shown(value)}, which is not a number") from None
         except OverflowError:
             number = math.inf
-        low, high = self._bounds
-        above = number >= low if self.interval[0] == "[" else number > low
-        below = number <= high if self.interval[-1] == "]" else number < high
-        if not (math.isfinite(number) and above and below):
+        if not self.holds(number):
             raise RefoptError(f"{what}; got {value!r}")
         return number
 

@@ -92,7 +92,7 @@ def where(test: Any, yes: Any, no: Any) -> Any:
     """
     dtype = next((x.dtype for x in (yes, no) if isinstance(x, (np.ndarray, np.generic))), None)
     if dtype is None:
-        raise TypeError("where: one of the two must be an array, whose dtype the other takes: write where(p > 0, s*a, 0)")
+        raise TypeError("where: one of the two must be an array, whose dtype the other takes: where(p > 0, s * a, 0)")
     return np.where(test, *(x if isinstance(x, (np.ndarray, np.generic)) else dtype.type(x) for x in (yes, no)))
 
 

@@ -47,9 +47,9 @@ class Program:
         return "w" in self.outputs
 
     @property
-    def watches(self) -> bool:
-        """Whether it only averages parameters that others change: then its result is what to evaluate with."""
-        return self.evaluate is not None and not self.writes_parameter
+    def averaging(self) -> Program | None:
+        """What computes the result of a rule that only averages parameters that others change."""
+        return None if self.writes_parameter else self.evaluate
 
     @property
     def key(self) -> tuple[Any, ...]:

@@ -17,7 +17,7 @@ from refopt.translating.targets import Target
 from refopt.verifying.candidates import neutral_axes
 from refopt.verifying.identify import identify, nearest_of
 from refopt.verifying.probes import probes
-from refopt.verifying.subjects.base import Subject
+from refopt.verifying.subjects.base import Subject, under
 from refopt.verifying.subjects.resolve import resolve
 from refopt.verifying.trace import Trace
 from refopt.verifying.verdict import Verdict
@@ -57,17 +57,18 @@ def measure(subject: Subject, rule: Rule | None = None, *, free: frozenset[str] 
     found: list[Verdict] = []
     reasons: list[str] = []
     for one in (r for r in RULES.values() if not r.average and rule in (None, r)):
-        _, lacking = neutral_axes(one, subject.names.settable)
+        named = under(subject, one)
+        _, lacking = neutral_axes(one, named.names.settable)
         if lacking:
             reasons.append(f"{subject.name} takes no {one.hyper_parameter(lacking).meaning}")
             continue
         try:
-            found.append(_measure(subject, one, free))
+            found.append(_measure(named, one, free))
         except (Unsupported, RefoptError) as reason:
             reasons.append(str(reason))
             continue
         if found[-1].conforms:
-            return Measured(subject, one, found[-1])
+            return Measured(named, one, found[-1])
     if not found:
         raise Unsupported("; ".join(dict.fromkeys(reasons)))
     nearest = nearest_of(found)
@@ -109,4 +110,4 @@ def measured(target: Target) -> Measured:
     given = {"eps_root": rule.hyper_parameter("eps_root").probes[0]} if "eps_root" in target.names else {}
     subject = resolve(target.subject, {**target.options, **given})
     one = measure(subject, rule, free=frozenset({"lr", *given}))
-    return replace(one, subject=resolve(target.subject, target.options)) if given else one
+    return replace(one, subject=under(resolve(target.subject, target.options), rule)) if given else one

@@ -90,10 +90,14 @@ def neutral_axes(rule: Rule, known: Collection[str]) -> tuple[dict[str, str], st
     return base, next(iter(lacking(base)), None)
 
 
-def rule_name_of(hyper_name: str, *, average: bool = False) -> str | None:
-    """The canonical name of a hyper-parameter, of optimizers or averages, as any framework spells it; or None."""
-    for rule in (rule for rule in RULES.values() if rule.average == average):
-        for parameter in rule.hyper_parameters:
+def rule_name_of(hyper_name: str, *, average: bool = False, rule: Rule | None = None) -> str | None:
+    """The canonical name of a hyper-parameter, of optimizers or averages, as any framework spells it; or None.
+
+    Under one rule, what it does not know itself never has one of its own names.
+    """
+    own = {p.name for p in rule.hyper_parameters} if rule else set()
+    for one in (*([rule] if rule else []), *(one for one in RULES.values() if one.average == average)):
+        for parameter in one.hyper_parameters:
             if hyper_name == parameter.name or hyper_name in parameter.aliases:
-                return parameter.name
+                return None if one is not rule and parameter.name in own else parameter.name
     return None

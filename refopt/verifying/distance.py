@@ -119,7 +119,7 @@ class Comparison:
     def expected(self, program: Program, rows: _Rows) -> Iterator[list[np.ndarray]]:
         """What the variant makes of the trace's input, step by step."""
         update = compiled(program.lines)
-        average = compiled(program.evaluate.lines) if program.watches else None
+        average = compiled(program.averaging.lines) if program.averaging else None
         params = rows.params
         arrays = [slot for slot in program.slots if slot.clock == "element"]
         state = [{slot.name: self.shared(_start, slot, w) for slot in arrays} for w in params]

@@ -55,7 +55,7 @@ class Model:
         self.high = np.array([c.high for c in coordinates.values()])
         self.broken = ~np.isfinite(given.results)
         self.update = _code(program.lines)
-        self.average = _code(program.evaluate.lines) if program.watches else None
+        self.average = _code(program.averaging.lines) if program.averaging else None
 
     def numbers(self, y: np.ndarray) -> dict[str, float]:
         return {name: float(c.value(y[i])) for i, (name, c) in enumerate(self.coordinates.items())}

@@ -30,11 +30,11 @@ CHANGE_AT = 8
 DECIMAL = "of decimal numbers"
 # Averages that are long enough for steps 257 and 2049 to matter, where counters of 8 and 11 bits have stopped.
 LATE, LATE_STEPS = "of many steps", (2072, 300)
-SLOW = {"mu": 1 - 2**-10, "beta1": 1 - 2**-10, "beta2": 1 - 2**-11}
+SLOW, SLOWER = 1 - 2**-10, {"beta2": 1 - 2**-11}  # of every decay of an average, a number in [0, 1)
 ZEROS = "of numbers that are zero"
 # Of a trust coefficient or a time scale nothing would be left; and v += (1 - beta2) * (g * g - v), an average as good
 # as any, loses g to cancellation where beta2 is 0.
-NEVER_ZERO = {"lr", "tc", "inv_gamma", "beta1", "beta2"}
+NEVER_ZERO = {"lr", "tc", "inv_gamma", "beta1", "beta2", "beta3", "rho"}
 NO_NUMBERS = "of gradients that are no numbers"
 
 
@@ -76,16 +76,30 @@ def further_probes(rule: Rule, settable: Collection[str], per_step: Collection[s
     constant = replace(
         usual, hyper=[{**usual.hyper[0], **({"lr": now["lr"]} if "lr" in now else {})} for now in usual.hyper]
     )
-    yield _with(constant, DECIMAL, lambda name, value: float(f"{value * 1.01:.3g}"))
-    yield _with(constant, ZEROS, lambda name, value: value if name in NEVER_ZERO else 0.0, still=5)
+
+    def decimal(name: str, value: float) -> float:
+        return float(f"{value * 1.01:.3g}")
+
+    def zero(name: str, value: float) -> float:
+        return value if name in NEVER_ZERO else 0.0
+
+    yield _with(rule, constant, DECIMAL, decimal)
+    yield _with(rule, constant, ZEROS, zero, still=5)
     yield _broken(constant)
     if late:
         yield _late(rule, constant, late)
 
 
-def _with(probe: Probe, name: str, change: Callable[[str, float], float], still: int | None = None) -> Probe:
-    """The probe with other numbers; at the step `still`, the rate is zero if it may change."""
-    hyper = [{n: change(n, value) for n, value in now.items()} for now in probe.hyper]
+def _with(
+    rule: Rule, probe: Probe, name: str, change: Callable[[str, float], float], still: int | None = None
+) -> Probe:
+    """The probe with other numbers, where these may be; at the step `still`, the rate is zero if it may change."""
+
+    def changed(name: str, value: float) -> float:
+        other = change(name, value)
+        return other if rule.hyper_parameter(name).holds(other) else value
+
+    hyper = [{n: changed(n, value) for n, value in now.items()} for now in probe.hyper]
     if still is not None and any(now.get("lr") != hyper[0].get("lr") for now in hyper):
         hyper[still - 1] = {**hyper[still - 1], "lr": 0.0}
     return replace(probe, hyper=hyper, name=f"the run {name}")
@@ -105,7 +119,8 @@ def _late(rule: Rule, probe: Probe, steps: int) -> Probe:
     random = np.random.default_rng([20150508, LATE_STEPS[0]])
     params = np.zeros(3) if not rule.average else np.ones(3)
     grads = (random.standard_normal((steps, 3)) + 0.5).astype(np.float32).astype(np.float64)
-    numbers = {name: SLOW.get(name, value) for name, value in probe.hyper[0].items()}
+    decays = {p.name for p in rule.hyper_parameters if p.interval == "[0, 1)"} | ({"mu"} if rule.average else set())
+    numbers = {n: SLOWER.get(n, SLOW) if n in decays else value for n, value in probe.hyper[0].items()}
     numbers |= {"wd": 0.0} if "wd" in numbers else {}
     numbers |= {"lr": 2.0**-10} if "lr" in numbers else {}
     return Probe([params], [[g] for g in grads], [numbers] * steps, f"the run {LATE}")

@@ -12,7 +12,7 @@ from refopt.spec.errors import RefoptError, Unsupported
 from refopt.verifying.candidates import neutral_axes
 from refopt.verifying.fitting import which_lacking
 from refopt.verifying.identify import nearest_of, resembles, rules_with
-from refopt.verifying.subjects.base import Subject
+from refopt.verifying.subjects.base import Subject, under
 from refopt.verifying.subjects.resolve import name_of, resolve
 from refopt.verifying.trial import Trial
 from refopt.verifying.verdict import Verdict
@@ -67,11 +67,11 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None) -
     trials, failures, notes = [], [], []
     lacking: list[Rule] = []
     for one in rules:
-        if neutral_axes(one, subject.names.settable)[1] is not None:
+        if neutral_axes(one, under(subject, one).names.settable)[1] is not None:
             lacking.append(one)
             continue
         try:
-            trial = Trial(subject, one, dialect)
+            trial = Trial(under(subject, one), one, dialect)
             if trial.conforms():
                 return trial.verdict()
             trials.append(trial)
@@ -86,7 +86,7 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None) -
     if not any(verdict.faults for verdict in verdicts.values()):
         for one, stage in _stages(subject, lacking):
             try:
-                trial = Trial(subject, one, dialect, stage)
+                trial = Trial(under(subject, one), one, dialect, stage)
                 if trial.conforms():
                     if not (trial.vacuous and chosen is None):
                         return trial.verdict()
@@ -110,8 +110,10 @@ def _stages(subject: Subject, rules: Sequence[Rule]) -> Iterator[tuple[Rule, lis
 
     Those that are neutral at 0 only where it lets nobody set anything.
     """
-    known = subject.names.settable
-    stages = {rule.name: which_lacking(rule, {p.name for p in rule.hyper_parameters} & known) for rule in rules}
+    stages = {}
+    for rule in rules:
+        known = under(subject, rule).names.settable
+        stages[rule.name] = which_lacking(rule, {p.name for p in rule.hyper_parameters} & known)
     yield from ((rule, stages[rule.name][0]) for rule in rules)
-    if not known:
+    if not subject.names.settable:
         yield from ((rule, stage) for rule in rules for stage in stages[rule.name][1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +12,13 @@ import numpy as np
 
 from refopt.engines.dtypes import PARAMETER_DTYPES
 from refopt.rules import RULES
+from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError, given_twice, unknown
 from refopt.verifying.candidates import rule_name_of
 from refopt.verifying.drivers.base import is_number
 
 Result = TypeVar("Result")
+SomeSubject = TypeVar("SomeSubject", bound="Subject")
 DTYPE = "float64"  # of the parameters and gradients that probes have: there, rounding hides nothing
 BETAS = ("beta1", "beta2")  # which may be given as one argument, betas
 QUIET = {"eps_root"}  # whose 0 is no convention: it is probed only where the user gives it
@@ -71,11 +74,12 @@ class Names:
 class Subject(Protocol):
     """An optimizer, or an average, that can be made afresh and driven.
 
-    `step_seconds` are how long each step has taken when it was driven last.
+    `step_seconds` are how long each step has taken when it was driven last, `options` what the user has given.
     """
 
     name: str
     interface: Interface
+    options: Mapping[str, Any]
     names: Names
     step_seconds: list[float]
 
@@ -101,11 +105,17 @@ def timed(steps: Iterable[Result], seconds: list[float]) -> Iterator[Result]:
         start = time.perf_counter()
 
 
-def names(subject: str, interface: Interface, options: Mapping[str, Any]) -> Names:
+def under(subject: SomeSubject, rule: Rule) -> SomeSubject:
+    """The same subject, whose numbers are named as this rule names them: `alpha` is not the same to every rule."""
+    new = copy.copy(subject)
+    new.names = names(subject.name, subject.interface, subject.options, rule)
+    return new
+
+
+def names(subject: str, interface: Interface, options: Mapping[str, Any], rule: Rule | None = None) -> Names:
     """A subject's names beside the user's options. Raises RefoptError for options that it has not."""
-    known = {own: ours for own in interface.arguments if (ours := rule_name_of(own, average=interface.average))}
-    if interface.stated:
-        known = {own: ours for own in options if (ours := rule_name_of(own, average=interface.average))}
+    taking = options if interface.stated else interface.arguments
+    known = {own: ours for own in taking if (ours := rule_name_of(own, average=interface.average, rule=rule))}
     if interface.any_number:
         known |= {name: name for name in _all_numbers(interface.average) if name not in known.values()}
     fixed, others = split_options(subject, options, known)

@@ -18,7 +18,7 @@ class LibrarySubject:
     """A driver's target, under refopt's names."""
 
     def __init__(self, name: str, driver: Driver, options: Mapping[str, Any]) -> None:
-        self.name, self.driver = name, driver
+        self.name, self.driver, self.options = name, driver, options
         self.step_seconds: list[float] = []
         self.interface = Interface(
             driver.arguments,

@@ -84,8 +84,8 @@ class ProcessSubject:
     """A program. A fresh process is driven each time, so that nothing of one run is left; unless one `restarts`."""
 
     def __init__(self, name: str, target: Program, options: Mapping[str, Any]) -> None:
-        self.name, self.target = name, target
-        self.late: Late | None = None
+        self.name, self.target, self.options = name, target, options
+        self.late: list[Late] = []  # the first, if any: shared by those who name its numbers otherwise
         self.step_seconds: list[float] = []
         self.kept: Child | None = None
         try:
@@ -126,13 +126,13 @@ class ProcessSubject:
         if state and not self.declared.slots:
             raise Unsupported(f"{self.name} declares no slots, so its state cannot be seen")
         if self.late:  # another rule would wait for it as long
-            raise self.late
+            raise self.late[0]
         try:
             with self._child() as child:
                 self.step_seconds = []
                 steps = list(timed(self._steps(child, params, grads, hyper, state), self.step_seconds))
         except Late as late:
-            self.late = late
+            self.late.append(late)
             raise
         return steps
 
