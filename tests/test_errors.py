@@ -81,7 +81,10 @@ MAKING: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "windows": (lambda: refopt.SGD([as_strided(W.copy(), (2, 2), (8, 8))]), ("params[0]", "elements that share")),
     "a masked array": (lambda: refopt.SGD([np.ma.array([1.0])]), ("masked array would lose its mask", ".filled(")),
     "a NumPy scalar": (lambda: refopt.SGD([np.float64(1)]), ("params[0] is read-only", "np.array(x)")),
-    "an average that is none": (lambda: refopt.average("sgd", W, refopt.init("sgd", W)), ("sgd", "no average", "the parameters themselves")),
+    "an average that is none": (
+        lambda: refopt.average("sgd", W, refopt.init("sgd", W)),
+        ("sgd", "no average", "the parameters themselves"),
+    ),
     "one number by two names": (
         lambda: refopt.verify("torch.optim:SGD", wd=0.1, weight_decay=0.2),
         ("wd was given twice, once as 'weight_decay'",),

@@ -71,15 +71,16 @@ def assert_equal_runs(hyper: Hyper, dtypes: Sequence[np.dtype], shapes: Sequence
 
 
 @pytest.mark.parametrize(("rule", "dialect", "axes"), CASES)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_every_choice(rule: str, dialect: str, axes: dict[str, str], dtype: str) -> None:
-    assert_equal_runs(hyper_of(rule, dialect, **axes), [np.dtype(dtype)], SHAPES, steps=4)
+def test_every_choice(rule: str, dialect: str, axes: dict[str, str]) -> None:
+    """In float32; the dialects in float64, too. A kernel takes a second to compile, and the source is one."""
+    for dtype in ("float32",) if axes else ("float32", "float64"):
+        assert_equal_runs(hyper_of(rule, dialect, **axes), [np.dtype(dtype)], SHAPES, steps=4)
 
 
-@pytest.mark.parametrize(("rule", "dialect"), [(r.name, d.name) for r in RULES.values() for d in r.dialects])
-def test_thousand_steps(rule: str, dialect: str) -> None:
+@pytest.mark.parametrize("rule", RULES)
+def test_thousand_steps(rule: str) -> None:
     dtypes = [np.dtype(np.float32), np.dtype(np.float64)]
-    assert_equal_runs(hyper_of(rule, dialect), dtypes, [(7,), (3, 5)], steps=1000)
+    assert_equal_runs(hyper_of(rule, "paper"), dtypes, [(7,), (3, 5)], steps=1000)
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -24,7 +24,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_case_passes_on_every_layout(backend: str) -> None:
-    results = run(backend)
+    results = run(backend, profile="brief")
     assert [result for result in results if result.outcome == "failed"] == []
     passed = {result.layout for result in results if result.outcome == "passed"}
     old = [result for result in results if "install 0.7 or newer" in result.message]

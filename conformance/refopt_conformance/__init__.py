@@ -17,7 +17,7 @@ from typing import Any
 __all__ = ["PROFILES", "main"]
 
 SUITE = Path(__file__).parent / "suite"
-PROFILES = ("fast", "full")
+PROFILES = ("fast", "full", "brief")
 CANNOT_RUN = 2
 
 

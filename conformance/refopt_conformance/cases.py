@@ -100,24 +100,25 @@ def in_precision(hyper: Hyper, precision: str) -> tuple[Hyper, str] | None:
 
 
 @cache
-def conventions() -> dict[str, Hyper]:
-    """Every set of choices by its name: the dialects first, then what is one axis away, then pairs of axes."""
+def conventions(rule: Rule | None = None) -> dict[str, Hyper]:
+    """Every set of choices by its name: of each rule the dialects first, then what is one axis away, then pairs."""
+    if rule is None:
+        return {name: hyper for one in RULES.values() for name, hyper in conventions(one).items()}
     found: dict[object, tuple[str, Hyper]] = {}
-    for name, hyper in (*_dialects(), *_neighbours(), *_pairs()):
-        found.setdefault((hyper.rule.name, hyper.program.key), (name, hyper))
+    for name, hyper in (*_dialects(rule), *_neighbours(rule), *_pairs(rule)):
+        found.setdefault(hyper.program.key, (name, hyper))
     return dict(found.values())
 
 
-def _dialects() -> Iterator[tuple[str, Hyper]]:
-    for rule in RULES.values():
-        for dialect in rule.dialects:
-            yield f"{rule.name}/{dialect.name}", rule.hyper(dialect=dialect.name)
+def _dialects(rule: Rule) -> Iterator[tuple[str, Hyper]]:
+    for dialect in rule.dialects:
+        yield f"{rule.name}/{dialect.name}", rule.hyper(dialect=dialect.name)
 
 
-def _neighbours() -> Iterator[tuple[str, Hyper]]:
-    for name, hyper in _dialects():
-        for axis, choice in _moves(hyper.rule):
-            if conflict(hyper.rule, {**hyper.axes, axis: choice}) is None:
+def _neighbours(rule: Rule) -> Iterator[tuple[str, Hyper]]:
+    for name, hyper in _dialects(rule):
+        for axis, choice in _moves(rule):
+            if conflict(rule, {**hyper.axes, axis: choice}) is None:
                 yield f"{name}/{axis}:{choice}", hyper.replace(**{axis: choice})
 
 
@@ -125,12 +126,11 @@ def _moves(rule: Rule) -> Iterator[tuple[str, str]]:
     return ((axis.name, choice) for axis in rule.axes for choice in axis.choices)
 
 
-def _pairs() -> Iterator[tuple[str, Hyper]]:
-    for rule in RULES.values():
-        paper = rule.hyper().axes
-        for axes in covering(rule):
-            name = ",".join(f"{axis}:{choice}" for axis, choice in axes.items() if choice != paper[axis])
-            yield f"{rule.name}/paper/{name}", rule.hyper(**axes)
+def _pairs(rule: Rule) -> Iterator[tuple[str, Hyper]]:
+    paper = rule.hyper().axes
+    for axes in covering(rule):
+        name = ",".join(f"{axis}:{choice}" for axis, choice in axes.items() if choice != paper[axis])
+        yield f"{rule.name}/paper/{name}", rule.hyper(**axes)
 
 
 @cache
@@ -158,6 +158,7 @@ def tree(name: str) -> tuple[str, ...]:
     return OF_TENSORS if Clock.TENSOR in clocks(conventions()[name].program) else OF_ELEMENTS
 
 
-def canonical() -> dict[str, Hyper]:
+@cache
+def canonical(rule: Rule | None = None) -> dict[str, Hyper]:
     """The dialects' own choices, each function once."""
-    return {name: hyper for name, hyper in conventions().items() if ":" not in name}
+    return {name: hyper for name, hyper in conventions(rule).items() if ":" not in name}

@@ -1,7 +1,9 @@
 """What is run: a check is a mode of comparison, or a law, on a case. A profile is a list of checks.
 
 `fast` shows every choice and every number at least once: the dialects in all dtypes, with all kinds of numbers and in
-all modes; every other set of choices in one dtype and one kind of numbers, dealt round. `full` is the whole product.
+all modes; every other set of choices in one dtype and one kind of numbers, dealt round. `full` is the whole product. `brief`
+shows who has run `fast` on what was changed that all else still works: every set of choices in one step, dealt round,
+and the laws for one dialect of each rule.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from dataclasses import dataclass
 from itertools import cycle
 
 from refopt.clocks import Clock, clocks
+from refopt.rules import RULES
+from refopt.spec.declare import Rule
 from refopt.spec.hyper import Hyper
 from refopt_conformance.budgets import CHAIN, LARGE_TENSOR, LONG_CHAIN, ONE_STEP
 from refopt_conformance.cases import (
@@ -32,7 +36,7 @@ from refopt_conformance.modes import follow, led, short, single
 
 # No tensor of one element: over a long run of lars it crosses zero, its rate goes to zero with it, its digits are lost.
 LONG = ("seven", "3x5", "zero_params", "zero_grads", "now_and_then", "alternating", "burst")
-STEPS = {"fast": 300, "full": 2049}
+STEPS = {"brief": 300, "fast": 300, "full": 2049}
 
 
 def _long(steps: int) -> Callable[[Judge, Driver], None]:
@@ -68,26 +72,37 @@ class Check:
         return f"{self.kind.replace(' ', '_')}/{self.case}"
 
 
-def checks(profile: str) -> list[Check]:
-    """All checks of a profile, in a fixed order."""
-    return list({str(check): check for check in _numbers(profile)}.values()) + list(_laws(profile))
+def checks(profile: str, rule: Rule | None = None) -> list[Check]:
+    """All checks of a profile, in a fixed order; or those of one rule, which are the same whatever other rules are."""
+    if rule is None:
+        return [check for one in RULES.values() for check in checks(profile, one)]
+    numbers = _dealt(rule) if profile == "brief" else _numbers(rule, profile == "full")
+    return list({str(check): check for check in numbers}.values()) + list(_laws(rule, profile))
 
 
-def _numbers(profile: str) -> Iterator[Check]:
-    full = profile == "full"
-    for name, hyper in conventions().items():
+DEAL = [(dtype, numbers) for numbers in ("mixed", "dyadic", "usual") for dtype in (*DTYPES, "bfloat16")]
+
+
+def _dealt(rule: Rule) -> Iterator[Check]:
+    """One check for each set of choices, and both modes for the dialects' own."""
+    for (name, hyper), (dtype, numbers) in zip(conventions(rule).items(), cycle(DEAL), strict=False):
+        yield Check(ONE_STEP, Case(name, hyper, dtype, tree(name), numbers))
+        if name in canonical():
+            yield from _both(name, hyper, "float32")
+
+
+def _numbers(rule: Rule, full: bool) -> Iterator[Check]:
+    for name, hyper in conventions(rule).items():
         if full or name in canonical():
             for precision in PRECISIONS:
                 for numbers in _kinds(precision, full):
                     yield from _both(name, hyper, precision, numbers=numbers)
-    deal = cycle((dtype, numbers) for numbers in ("mixed", "dyadic", "usual") for dtype in (*DTYPES, "bfloat16"))
-    for name, hyper in conventions().items():
-        if not full and name not in canonical():
-            yield Check(ONE_STEP, Case(name, hyper, "float32", tree(name)))
-            yield Check(ONE_STEP, Case(name, hyper, "float32", tree(name), "ends"))
-            dtype, numbers = next(deal)
-            yield from _both(name, hyper, dtype, numbers=numbers)
-    for name, hyper in canonical().items():
+    others = {name: hyper for name, hyper in conventions(rule).items() if not full and name not in canonical()}
+    for (name, hyper), (dtype, numbers) in zip(others.items(), cycle(DEAL), strict=False):
+        yield Check(ONE_STEP, Case(name, hyper, "float32", tree(name)))
+        yield Check(ONE_STEP, Case(name, hyper, "float32", tree(name), "ends"))
+        yield from _both(name, hyper, dtype, numbers=numbers)
+    for name, hyper in canonical(rule).items():
         for leaf in SHAPES:
             for precision in PRECISIONS if full else ("float32",):
                 yield from _both(name, hyper, precision, (leaf,))
@@ -96,7 +111,7 @@ def _numbers(profile: str) -> Iterator[Check]:
             for leaf in LARGE:
                 yield from (Check(LARGE_TENSOR, Case(name, hyper, dtype, (leaf,))) for dtype in DTYPES)
         for dtype in DTYPES if full else ("float32",):
-            yield Check(LONG_CHAIN, Case(name, hyper, dtype, LONG, "usual"), STEPS[profile])
+            yield Check(LONG_CHAIN, Case(name, hyper, dtype, LONG, "usual"), STEPS["full" if full else "fast"])
 
 
 def _kinds(precision: str, full: bool) -> tuple[str, ...]:
@@ -118,16 +133,18 @@ def _both(
             yield Check(CHAIN, case)
 
 
-def _laws(profile: str) -> Iterator[Check]:
+def _laws(rule: Rule, profile: str) -> Iterator[Check]:
     """In float32, and where state is rounded; `full` has float64, and in float32 the choices that are no dialect's."""
     full = profile == "full"
     for law in LAWS:
-        for name, hyper in (conventions() if full else canonical()).items():
-            first = name == f"{hyper.rule.name}/{hyper.rule.dialects[0].name}"
+        for name, hyper in (conventions(rule) if full else canonical(rule)).items():
+            first = name == f"{rule.name}/{rule.dialects[0].name}"
+            if profile == "brief" and not first:
+                continue
             leaves = tuple(leaf for leaf in tree(name) if leaf not in JOINED)  # laws tell regimes apart
             for dtype in DTYPES if full and name in canonical() else ("float32",):
                 if first or law not in OF_THE_LOOP:
                     yield Check(law, Case(name, hyper, dtype, leaves))
             pure = in_precision(hyper, "pure_bfloat16")
             if pure and law not in OF_THE_LOOP and (first or (full and name in canonical())):
-                yield Check(law, Case(name, *pure))
+                yield Check(law, Case(name, *pure, leaves))

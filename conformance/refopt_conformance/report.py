@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from refopt_conformance.faults.matrix import published
 from refopt_conformance.pages import badge, render, status_word
 from refopt_conformance.records import Run
 
@@ -19,7 +19,7 @@ def write_report(run: Run, folder: Path) -> Iterator[Path]:
     results = run.as_dict()
     texts = {
         "results.json": json.dumps(results, indent=1, ensure_ascii=False) + "\n",
-        "report.html": page(results, kill_matrix()),
+        "report.html": page(results, published()),
         "badge.svg": badge("refopt", status_word(results)),
     }
     for name, text in texts.items():
@@ -27,14 +27,8 @@ def write_report(run: Run, folder: Path) -> Iterator[Path]:
         yield folder / name
 
 
-def kill_matrix() -> dict[str, Any]:
-    """The suite's own kill matrix, as it was made with it."""
-    text = files("refopt_conformance.faults").joinpath("matrix.json").read_text(encoding="utf-8")
-    return json.loads(text)
-
-
-def page(results: dict[str, Any], matrix: dict[str, Any]) -> str:
-    """The report as one HTML page."""
+def page(results: dict[str, Any], faults: dict[str, list[dict[str, Any]]]) -> str:
+    """The report as one HTML page, with the suite's own kill matrix: the faults of each rule."""
     return render(
         "report.html.j2",
         results,
@@ -42,8 +36,7 @@ def page(results: dict[str, Any], matrix: dict[str, Any]) -> str:
         table=table(results["cases"]),
         failures=[case for case in results["cases"] if case["outcome"] in ("failed", "error")],
         rows=[row(case) for case in results["cases"]],
-        matrix=matrix,
-        rules=by_rule(matrix),
+        rules=faults,
     )
 
 
@@ -67,11 +60,3 @@ def row(case: dict[str, Any]) -> list[Any]:
     """A check for the list that is filtered: its name, outcome, worst distance of a parameter, and what was said."""
     ulps = max((float(worst[3]) for worst in case.get("worst", []) if worst[0] == "parameter"), default=None)
     return [case["id"], case["outcome"], ulps if ulps != float("inf") else "inf", case.get("message", "")]
-
-
-def by_rule(matrix: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """The faults of each rule."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for fault in matrix["faults"]:
-        found.setdefault(fault["rule"], []).append(fault)
-    return found

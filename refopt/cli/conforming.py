@@ -18,6 +18,7 @@ class Profile(StrEnum):
 
     fast = "fast"
     full = "full"
+    brief = "brief"
 
 
 def conform(
@@ -31,7 +32,9 @@ def conform(
     device: Annotated[
         str | None, typer.Option(help="Where to run, e.g. cuda; the backend's default if not given.")
     ] = None,
-    profile: Annotated[Profile, typer.Option(help="How much: fast takes a minute, of jax two.")] = Profile.fast,
+    profile: Annotated[
+        Profile, typer.Option(help="How much: of one rule, fast takes seconds, of jax a minute.")
+    ] = Profile.fast,
     report: Annotated[
         Path | None,
         typer.Option(

@@ -1,12 +1,17 @@
-"""The kill matrix: every fault of every rule against every check of its rule, and which of them catch it."""
+"""The kill matrix: every fault of every rule, and the check of the fast profile that catches it.
+
+It is kept as one file for each rule in the folder `matrices`, so that a rule's is made anew alone, and tests need not
+search: they run the checks that are named there, and the faults must be caught by them.
+"""
 
 from __future__ import annotations
 
 import gc
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from importlib.resources import files
 from typing import Any
 
 from refopt.engines.numpy_engine import NumpyEngine
@@ -23,27 +28,22 @@ from refopt_conformance.faults.structural import STRUCTURAL, Structural
 from refopt_conformance.judge import Deviation
 from refopt_conformance.laws import Inapplicable
 
-SCHEMA = "refopt-kill-matrix/1"
+SCHEMA = "refopt-kill-matrix/2"
 ENGINES = (*STRUCTURAL, *EXTENT, *HALVES, *COMPILED)
 CONTROL = "no fault"  # the engine as it is: whatever catches it is wrong itself
 
 
 @dataclass
 class Kill:
-    """What became of one fault: the checks on which it changes something, and those that caught it."""
+    """What became of one fault: the check that caught it, after how many that it concerned, and what that said."""
 
     rule: str
     fault: str
     effect: str
     issues: tuple[str, ...]
     tried: int = 0
-    caught: list[str] = field(default_factory=list)
-    message: str = ""  # the first
-
-    @property
-    def kinds(self) -> dict[str, int]:
-        """How many checks of each kind caught it."""
-        return dict(Counter(name.partition("/")[0] for name in self.caught))
+    caught: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,49 +76,52 @@ def _shows_in(one: Structural, hyper: Hyper) -> bool:
     return one.shows_in(hyper.program)
 
 
-def matrix(profile: str = "fast", rules: Iterable[Rule] | None = None, *, first: bool = False) -> list[Kill]:
-    """Runs the faults of the rules through a profile; with `first`, each only until it is caught."""
-    kills: list[Kill] = []
-    everything = checks(profile)
-    if first:  # laws are cheap, and alone in catching some
-        everything.sort(key=lambda check: check.law is None)
-    for rule in rules if rules is not None else RULES.values():
-        accused = list(suspects(rule))
-        kills += [suspect.kill for suspect in accused]
-        for check in (check for check in everything if check.case.conventions.rule is rule):
-            for suspect in accused:
-                if not (first and suspect.kill.caught) and suspect.concerns(check):
-                    _try(suspect, check)
-            gc.collect(0)
-    return [kill for kill in kills if kill.tried]  # what a rule has no place for is no fault of it
+def matrix(rule: Rule) -> list[Kill]:
+    """Runs each fault of a rule, and of what runs it, through the fast profile until it is caught."""
+    accused = list(suspects(rule))
+    for check in sorted(
+        checks("fast", rule), key=lambda check: check.law is None
+    ):  # laws are cheap, and alone in catching some
+        for suspect in accused:
+            if not suspect.kill.caught and suspect.concerns(check):
+                attempt(suspect, check)
+        gc.collect(0)
+    return [suspect.kill for suspect in accused if suspect.kill.tried]  # what a rule has no place for is no fault of it
 
 
-def _try(suspect: Suspect, check: Check) -> None:
-    suspect.kill.tried += 1
+def attempt(suspect: Suspect, check: Check) -> None:
+    """Run one check on a suspect, and note what came of it."""
+    kill = suspect.kill
     try:
         check.run(Driver(suspect.engine, None))
     except Inapplicable:
-        suspect.kill.tried -= 1
+        return
     except Deviation as deviation:
-        suspect.kill.message = suspect.kill.message or str(deviation)
-        suspect.kill.caught.append(str(check))
+        kill.caught, kill.message = str(check), str(deviation)
+    kill.tried += 1
 
 
-def as_dict(kills: list[Kill], profile: str) -> dict[str, Any]:
-    """The matrix for JSON: the checks by number, and for each fault the numbers of those that caught it."""
-    names = [str(check) for check in checks(profile)]
-    number = {name: i for i, name in enumerate(names)}
+def as_dict(rule: Rule, kills: list[Kill]) -> dict[str, Any]:
+    """A rule's matrix for JSON."""
     rows = [
         {
-            "rule": kill.rule,
             "fault": kill.fault,
             "effect": kill.effect,
             "issues": list(kill.issues),
             "tried": kill.tried,
-            "kinds": kill.kinds,
+            "caught": kill.caught,
             "message": kill.message,
-            "caught": [number[name] for name in kill.caught],
         }
         for kill in kills
     ]
-    return {"schema": SCHEMA, "profile": profile, "checks": names, "faults": rows}
+    return {"schema": SCHEMA, "rule": rule.name, "faults": rows}
+
+
+def published() -> dict[str, list[dict[str, Any]]]:
+    """The faults of every rule that has a file, as they were caught when it was written."""
+    found = {}
+    for name in RULES:
+        file = files("refopt_conformance.faults").joinpath("matrices", f"{name}.json")
+        if file.is_file():
+            found[name] = json.loads(file.read_text(encoding="utf-8"))["faults"]
+    return found

@@ -78,7 +78,7 @@ def nothing_shares_memory(case: Case, driver: Driver) -> None:
     """
     step = first_step(fewer(case))
     params = driver.adopt([np.array(w) for w in step.before.params])
-    starts = {hyper.program.slots: hyper for hyper in conventions().values() if hyper.rule is case.conventions.rule}
+    starts = {hyper.program.slots: hyper for hyper in conventions(case.conventions.rule).values()}
     for hyper in starts.values():
         if driver.refuses(hyper, case.dtype) is None:
             slots = driver.backend.init(hyper, params)

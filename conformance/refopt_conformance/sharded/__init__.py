@@ -26,7 +26,7 @@ __all__ = ["BACKENDS", "DEADLINES", "FAULTS", "Result", "main", "run"]
 
 # Seconds for the processes of one plan, by profile: several times what it takes, for machines with other work.
 # Who waits for a single process that is gone waits for less: see the workers.
-DEADLINES = {"fast": 300.0, "full": 3600.0}
+DEADLINES = {"brief": 300.0, "fast": 1200.0, "full": 7200.0}
 # What can be planted: every process, or device, takes the norms of its own shards; one process stops taking part.
 FAULTS = ("local-norm", "hang")
 

@@ -35,14 +35,23 @@ def takes_norms(hyper: Hyper) -> bool:
 
 
 def cases(profile: str) -> Iterator[Case]:
-    """In the fast profile the dialects' own choices, and of rules with norms every single choice; else all choices.
+    """In the fast profile the dialects' own choices, and of rules with norms every single choice; in full all choices.
+
+    In brief one dialect of each rule in float32; of rules with norms all of them, and one in float64.
 
     The numbers are the first probes: they stay, but for lr, and show every term.
     """
     for name, hyper in conventions().items():
-        for precision in (_full if profile == "full" else _fast)(name, hyper):
+        for precision in {"brief": _brief, "fast": _fast, "full": _full}[profile](name, hyper):
             if found := in_precision(hyper, precision):
                 yield Case(name, *found, (SOURCE,), "probe")
+
+
+def _brief(name: str, hyper: Hyper) -> tuple[str, ...]:
+    first, norms = name == f"{hyper.rule.name}/{hyper.rule.dialects[0].name}", takes_norms(hyper)
+    if first:
+        return DTYPES if norms else ("float32",)
+    return ("float32",) if norms and name in canonical() else ()
 
 
 def _fast(name: str, hyper: Hyper) -> tuple[str, ...]:

@@ -4,9 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from refopt.rules import RULES
 from refopt_conformance.vectors.archive import archive
-from refopt_conformance.vectors.document import texts
+from refopt_conformance.vectors.document import WITH_VECTORS, texts
 
 HERE = Path("conformance") / "vectors"
 
@@ -15,7 +14,7 @@ def run() -> int:
     """0, or 2 where there is nothing to pack."""
     parser = argparse.ArgumentParser("refopt_conformance.vectors", description="Write or pack the vectors.")
     parser.add_argument("--write", type=Path, metavar="DIR", help=f"write all files anew, usually to {HERE}")
-    parser.add_argument("--rule", choices=[*RULES], default="", help="only the files of this rule")
+    parser.add_argument("--rule", choices=WITH_VECTORS, default="", help="only the files of this rule")
     parser.add_argument("--archive", type=Path, metavar="DIR", help=f"pack what is in {HERE} for a release")
     given = parser.parse_args()
     if given.write is None and given.archive is None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from refopt.spec.declare import Rule
 from refopt.spec.hyper import Hyper
 from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case, canonical, conventions
 from refopt_conformance.inputs import REGIMES, ZEROS
@@ -68,6 +69,6 @@ def _short(case: Case) -> Course:
     return Course(case, SHORT_STEPS, SHORT_STEPS, SHORT_CHECKPOINTS)
 
 
-def everything() -> dict[str, list[Course]]:
-    """All courses, by the name of the choices."""
-    return {name: list(courses(name, hyper)) for name, hyper in conventions().items()}
+def everything(rule: Rule) -> list[Course]:
+    """All courses of a rule."""
+    return [course for name, hyper in conventions(rule).items() for course in courses(name, hyper)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from refopt.rules import RULES, get_rule
+from refopt.rules import get_rule
 from refopt_conformance.budgets import BUDGETS, CHAIN, LONG_CHAIN
 from refopt_conformance.cases import DTYPES, canonical
 from refopt_conformance.reference import Step, average, initial
@@ -18,19 +18,21 @@ from refopt_conformance.vectors.flags import flags, notes
 
 SCHEMA = 1
 NUMBER = 4.0  # ULPs of float64 for a number that is kept for all elements: products of betas, by any library
+# The rules that have vectors: those for which the readers in other languages have been written.
+WITH_VECTORS = ("sgd", "momentum", "adam", "lars", "ema")
 CANCELLED = 1000.0  # ULPs more for an average: its correction 1 - mu**t, of 0.999, cancels by three digits
 
 
 def names() -> list[str]:
     """The files: of each rule its dialects, and its other choices where it has some."""
-    return [f"{rule}{kind}.json" for rule in RULES for kind in ("", "_choices")]
+    return [f"{rule}{kind}.json" for rule in WITH_VECTORS for kind in ("", "_choices")]
 
 
 def texts(only: str = "") -> Iterator[tuple[str, str]]:
     """The name and text of every file, or of those of one rule."""
-    for rule in RULES:
+    for rule in WITH_VECTORS:
         if only in ("", rule):
-            found = [c for courses in everything().values() for c in courses if c.case.conventions.rule.name == rule]
+            found = everything(get_rule(rule))
             dialects = [course for course in found if course.case.name in canonical()]
             yield f"{rule}.json", text(rule, dialects)
             yield f"{rule}_choices.json", text(rule, [course for course in found if course not in dialects])
