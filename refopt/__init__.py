@@ -3,7 +3,7 @@
     verify     refopt.verify("torch.optim:Adam") names the rule and the conventions that an implementation follows
     translate  refopt.translate("keras:SGD(momentum=0.9)", to="torch") names its equivalent elsewhere
     learn      refopt.explain("adam") shows the tested source with the numbers in it
-    train      opt = refopt.Adam(params, backend="numba"); opt(lr, grads)
+    train      opt = refopt.Optimizer("adamw", params, backend="numba"); opt(lr, grads)
 
 `refopt.rules.RULES` holds the rules; `refopt.init` and `refopt.update` run them without side effects. Names are
 imported when they are first used: `import refopt` loads no framework.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from refopt.explaining import explain, show
     from refopt.rules import RULES, get_rule
     from refopt.running.average import ExponentialMovingAverage
-    from refopt.running.optimizers import LARS, SGD, Adam, Momentum
+    from refopt.running.optimizers import LARS, SGD, Adam, Momentum, Optimizer
     from refopt.running.pure import State, average, init, update
     from refopt.selection import get_backend, use
     from refopt.spec.errors import RefoptError, Unsupported
@@ -30,7 +30,7 @@ _HOME = {
     "refopt.explaining": ("explain", "show"),
     "refopt.rules": ("RULES", "get_rule"),
     "refopt.running.average": ("ExponentialMovingAverage",),
-    "refopt.running.optimizers": ("LARS", "SGD", "Adam", "Momentum"),
+    "refopt.running.optimizers": ("LARS", "SGD", "Adam", "Momentum", "Optimizer"),
     "refopt.running.pure": ("State", "average", "init", "update"),
     "refopt.selection": ("get_backend", "use"),
     "refopt.spec.errors": ("RefoptError", "Unsupported"),
@@ -48,6 +48,7 @@ __all__ = [
     "ExponentialMovingAverage",
     "Hyper",
     "Momentum",
+    "Optimizer",
     "Recorder",
     "RefoptError",
     "State",

@@ -1,4 +1,4 @@
-"""Files that are written at once or not at all, and `.npz` archives that hold bfloat16 and no pickle."""
+"""Files that are written at once or not at all, what JSON can hold, and `.npz` archives with bfloat16 and no pickle."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,3 +40,14 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 def _named(array: np.ndarray) -> np.ndarray:
     """A .npz file has no name for bfloat16: it says two bytes of something, which nothing else here is."""
     return array.view(BFLOAT16) if array.dtype == np.dtype("V2") else array
+
+
+def finite(value: Any) -> Any:
+    """Infinities and NaN as strings: JSON has none."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
+    return (
+        str(value) if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))) else value
+    )

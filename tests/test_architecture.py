@@ -24,10 +24,19 @@ FRAMEWORKS = {
 }
 OURS = {"refopt", "refopt_jax", "refopt_torch", "refopt_conformance"}
 
-# spec <- rules <- clocks <- engines <- selection <- {running, verifying, explaining} <- translating <- cli. A layer
-# imports itself and those of lower numbers; layers of one number do not know each other.
+# spec <- rules <- clocks <- engines <- selection <- {running, verifying, explaining} <- {translating, atlas} <- cli.
+# A layer imports itself and those of lower numbers; layers of one number do not know each other.
 LAYERS = {"spec": 0, "rules": 1, "clocks": 2, "engines": 3, "selection": 4, "files": 4}
-LAYERS |= {"schedules": 5, "running": 5, "verifying": 5, "explaining": 5, "translating": 6, "cli": 7, "__main__": 8}
+LAYERS |= {
+    "schedules": 5,
+    "running": 5,
+    "verifying": 5,
+    "explaining": 5,
+    "translating": 6,
+    "atlas": 6,
+    "cli": 7,
+    "__main__": 8,
+}
 FACADE = "refopt/__init__.py"  # names everything, and imports a thing when it is first asked for
 
 # (file, imported): why it may.

@@ -27,7 +27,7 @@ from refopt.cli import app
 from refopt.engines.numba_source import kernel_source
 from refopt.explaining import show
 from refopt.explaining.show import source
-from refopt.rules import RULES
+from refopt.rules import RULES, VIEWS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -61,7 +61,7 @@ def generate(what: str) -> str:
 
 def rule_pages() -> dict[Path, str]:
     """The rules' pages, as they should be."""
-    return {ROOT / "docs" / "rules" / f"{name}.md": show(name, format="markdown") for name in RULES}
+    return {ROOT / "docs" / "rules" / f"{name}.md": show(name, format="markdown") for name in (*RULES, *VIEWS)}
 
 
 def output(command: str) -> str:

@@ -87,7 +87,7 @@ class JaxBackend:
         return isinstance(array, jax.Array)
 
     def supports(self, hyper: Hyper, dtype: str, device: str | None = None) -> str | None:
-        return ports.refused(hyper.rule.name, hyper.axes) or ports.refused_dtype(dtype) or _device_problem(device)
+        return ports.refused(hyper.rule.algorithm, hyper.axes) or ports.refused_dtype(dtype) or _device_problem(device)
 
     def adopt(self, array: Any, device: str | None = None) -> jax.Array:
         if problem := _device_problem(device):
@@ -137,22 +137,22 @@ class JaxBackend:
     ) -> tuple[list[jax.Array], Slots]:
         _check(hyper, params, grads)
         numbers, arrays = _split(slots)
-        if (advance := PORTS[hyper.rule.name].advance) is not None:
+        if (advance := PORTS[hyper.rule.algorithm].advance) is not None:
             numbers = advance(hyper.values, numbers)
         scalars = _scalars(hyper, t, numbers)
         given = None if grads is None else list(grads)
-        new, arrays = compiled_step(hyper.rule.name, _key(hyper.axes), scalars, list(params), given, arrays)
+        new, arrays = compiled_step(hyper.rule.algorithm, _key(hyper.axes), scalars, list(params), given, arrays)
         return (list(params) if grads is None else new), {**slots, **numbers, **arrays}
 
     def assign(self, params: Sequence[jax.Array], values: Sequence[jax.Array]) -> None:
         raise Unsupported("jax arrays cannot be written to; use the arrays that update and average return")
 
     def average(self, hyper: Hyper, t: int, params: Sequence[jax.Array], slots: Slots) -> list[jax.Array]:
-        if PORTS[hyper.rule.name].average is None:
+        if PORTS[hyper.rule.algorithm].average is None:
             raise Unsupported(f"{hyper.rule.name}: there is no average to evaluate with; use the parameters themselves")
         numbers, arrays = _split(slots)
         scalars = _scalars(hyper, t, numbers)
-        return compiled_average(hyper.rule.name, _key(hyper.axes), scalars, list(params), arrays)
+        return compiled_average(hyper.rule.algorithm, _key(hyper.axes), scalars, list(params), arrays)
 
     def compilations(self) -> int:
         return len(_compiled())
@@ -192,7 +192,7 @@ def _scalars(hyper: Hyper, t: int, numbers: Mapping[str, float]) -> np.ndarray:
     """The coefficients of step t, computed in float64 with IEEE-754's infinities, rounded once."""
     values = {name: np.float64(value) for name, value in {**hyper.values, **numbers}.items()}
     with np.errstate(all="ignore"):
-        return np.array(PORTS[hyper.rule.name].coefficients(hyper.axes, values, np.float64(t), np), scalar_dtype())
+        return np.array(PORTS[hyper.rule.algorithm].coefficients(hyper.axes, values, np.float64(t), np), scalar_dtype())
 
 
 def _check(hyper: Hyper, params: Sequence[Any], grads: Sequence[Any] | None) -> None:

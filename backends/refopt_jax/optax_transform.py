@@ -43,7 +43,7 @@ def as_optax(hyper: Hyper, learning_rate: float | Schedule | None = None) -> opt
     """
     if not isinstance(hyper, Hyper):
         raise RefoptError(f"optax: hyper must be made by a rule, as in RULES['adam'].hyper(lr=0.1); got {hyper!r}")
-    if problem := ports.refused(hyper.rule.name, hyper.axes):
+    if problem := ports.refused(hyper.rule.algorithm, hyper.axes):
         raise Unsupported(problem)
     if not hyper.program.reads_gradient:
         raise Unsupported(
@@ -76,7 +76,7 @@ def as_optax(hyper: Hyper, learning_rate: float | Schedule | None = None) -> opt
         gradients = [jnp.asarray(g) for g in jax.tree.leaves(grads)]
         old = {name: tree.flatten_up_to(slot) for name, slot in state.slots.items()}
         coefficients = _coefficients(hyper, state.count, learning_rate)
-        new, slots = ports.step(hyper.rule.name, hyper.axes, coefficients, leaves, gradients, old)
+        new, slots = ports.step(hyper.rule.algorithm, hyper.axes, coefficients, leaves, gradients, old)
         updates = [x - w.astype(x.dtype) for x, w in zip(new, leaves, strict=True)]
         new_slots = {name: tree.unflatten(arrays) for name, arrays in slots.items()}
         return tree.unflatten(updates), RefoptState(optax.safe_increment(state.count), new_slots)
@@ -89,4 +89,4 @@ def _coefficients(hyper: Hyper, count: jax.Array, learning_rate: Any) -> tuple[A
     lr = learning_rate(count) if callable(learning_rate) else learning_rate
     t = count.astype(scalar_dtype()) + 1
     values: Mapping[str, Any] = {**hyper.values, "lr": lr}
-    return ports.PORTS[hyper.rule.name].coefficients(hyper.axes, values, t, jnp)
+    return ports.PORTS[hyper.rule.algorithm].coefficients(hyper.axes, values, t, jnp)

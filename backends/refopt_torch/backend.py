@@ -33,7 +33,7 @@ class TorchBackend:
 
     def supports(self, hyper: Hyper, dtype: str, device: str | None = None) -> str | None:
         try:
-            get_port(hyper.rule.name, hyper.axes)
+            get_port(hyper.rule.algorithm, hyper.axes)
         except Unsupported as reason:
             return str(reason)
         return refused(dtype) or arrays.absent(device)
@@ -48,7 +48,7 @@ class TorchBackend:
         return arrays.to_numpy(array)
 
     def init(self, hyper: Hyper, params: Sequence[Tensor]) -> Slots:
-        port = get_port(hyper.rule.name, hyper.axes)
+        port = get_port(hyper.rule.algorithm, hyper.axes)
         return {
             name: [initial_slot(hyper.axes, p, init) for p in params] if isinstance(init, str) else init
             for name, init in port.slots(hyper.axes).items()
@@ -65,7 +65,7 @@ class TorchBackend:
         in_place: bool,
     ) -> tuple[list[Tensor], Slots]:
         """Step number t. Without `in_place` the new parameters are detached clones."""
-        rule, axes, new = hyper.rule.name, hyper.axes, dict(slots)
+        rule, axes, new = hyper.rule.algorithm, hyper.axes, dict(slots)
         check_step(rule, axes, params, grads, slots)
         if not in_place:
             params = [p.detach().clone() for p in params]
@@ -80,7 +80,7 @@ class TorchBackend:
 
     @torch.no_grad()
     def average(self, hyper: Hyper, t: int, params: Sequence[Tensor], slots: Slots) -> list[Tensor]:
-        compute = get_port(hyper.rule.name, hyper.axes).average
+        compute = get_port(hyper.rule.algorithm, hyper.axes).average
         if compute is None:
             raise RefoptError(f"torch: {hyper.rule.name} has no average; evaluate with the parameters themselves")
         dtypes = [working_dtype(p) for p in params]

@@ -45,7 +45,7 @@ class Optimizer(torch.optim.Optimizer):
         if not isinstance(hyper, Hyper):
             raise RefoptError(f"torch: hyper must be made by a rule, as in RULES['adam'].hyper(lr=0.1); got {hyper!r}")
         self.hyper = hyper if lr is None else hyper.replace(lr=lr)
-        rule = hyper.rule.name
+        rule = hyper.rule.algorithm
         if not get_port(rule, hyper.axes).reads_gradient:
             raise RefoptError(f"torch: {rule} reads no gradient, so it is no optimizer; call refopt.update on it")
         numbers = {name: self.hyper.values[name] for name in hyper.read}
@@ -84,7 +84,7 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        rule, axes = self.hyper.rule.name, self.hyper.axes
+        rule, axes = self.hyper.rule.algorithm, self.hyper.axes
         calls = [call for group in self.param_groups for call in self._calls(group)]
         for call in calls:
             check_step(rule, axes, call.params, call.grads, call.slots)
@@ -113,7 +113,7 @@ class Optimizer(torch.optim.Optimizer):
             yield _Call(values, int(done) + 1, params, [p.grad for p in params if p.grad is not None], slots)
 
     def _slots(self) -> dict[str, str | float]:
-        return get_port(self.hyper.rule.name, self.hyper.axes).slots(self.hyper.axes)
+        return get_port(self.hyper.rule.algorithm, self.hyper.axes).slots(self.hyper.axes)
 
     def _values(self, group: Mapping[str, Any]) -> Mapping[str, float]:
         """The hyper-parameters of a group. A tensor is refused: to read it, the host would wait for the device."""

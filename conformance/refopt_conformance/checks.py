@@ -1,9 +1,9 @@
 """What is run: a check is a mode of comparison, or a law, on a case. A profile is a list of checks.
 
 `fast` shows every choice and every number at least once: the dialects in all dtypes, with all kinds of numbers and in
-all modes; every other set of choices in one dtype and one kind of numbers, dealt round. `full` is the whole product. `brief`
-shows who has run `fast` on what was changed that all else still works: every set of choices in one step, dealt round,
-and the laws for one dialect of each rule.
+all modes; every other set of choices in one dtype and one kind of numbers, dealt round. `full` is the whole product.
+`brief` shows who has run `fast` on what was changed that all else still works: every set of choices in one step, dealt
+round, and the laws for one dialect of each rule.
 """
 
 from __future__ import annotations

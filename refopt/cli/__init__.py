@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from refopt.cli.arguments import show_on_terminal
+from refopt.cli.charting import atlas
 from refopt.cli.checking import identify, translate, verify
 from refopt.cli.conforming import conform
 from refopt.cli.learning import explain, list_rules, show
@@ -35,7 +36,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Machine-readabl
 
 
 app.command("list")(list_rules)
-for command in (show, explain, verify, translate, identify):
+for command in (show, explain, verify, translate, identify, atlas):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(conform)
 app.command()(doctor)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from refopt.files import finite
 from refopt.spec.errors import RefoptError
 
 RuleName = Annotated[str, typer.Argument(help="A rule, e.g. adam; `refopt list` shows all.")]
@@ -55,14 +56,3 @@ def answer(verdict: Any, as_json: bool) -> None:
 
 def show_on_terminal(renderable: Any) -> None:
     Console(highlight=False, markup=False).print(renderable)  # no markup: pip install 'refopt[jax]' has brackets
-
-
-def finite(value: Any) -> Any:
-    """Infinities and NaN as strings: JSON has none."""
-    if isinstance(value, dict):
-        return {k: finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(v) for v in value]
-    return (
-        str(value) if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))) else value
-    )

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from refopt.cli.arguments import Claim, Options, Python, answer, finite, parse, show_on_terminal
+from refopt.cli.arguments import Claim, Options, Python, answer, parse, show_on_terminal
+from refopt.files import finite
 from refopt.spec.errors import RefoptError
 
 # What a command has an argument or an option of its own for, so that -H cannot mean it.

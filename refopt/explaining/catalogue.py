@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from refopt.rules import RULES
+from refopt.rules import RULES, VIEWS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,7 +17,7 @@ def list_rules() -> Table:
     table = Table(
         "rule", "title", "dialects", "axes", box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0)
     )
-    for rule in RULES.values():
+    for rule in (*RULES.values(), *VIEWS.values()):
         dialects, axes = (", ".join(one.name for one in some) for some in (rule.dialects, rule.axes))
         table.add_row(rule.name, rule.title, dialects, axes)
     return table

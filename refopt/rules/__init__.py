@@ -1,6 +1,9 @@
-"""All rules, ordered from simple to complex. A new rule is one file here and its line in the list."""
+"""All rules, ordered from simple to complex. A new rule is one file here and its line in the list.
 
-from refopt.rules.adam import ADAM
+`VIEWS` are rules by other names: AdamW is an Adam.
+"""
+
+from refopt.rules.adam import ADAM, ADAMW, AMSGRAD
 from refopt.rules.ema import EMA
 from refopt.rules.lars import LARS
 from refopt.rules.momentum import MOMENTUM
@@ -18,12 +21,14 @@ RULES: dict[str, Rule] = {
         EMA,
     )
 }
+VIEWS: dict[str, Rule] = {rule.name: rule for rule in (ADAMW, AMSGRAD)}
 
 
 def get_rule(rule: str | Rule) -> Rule:
-    """The rule of that name; a Rule is returned as it is. Raises RefoptError for an unknown name."""
+    """The rule, or view of one, of that name; a Rule is returned as it is. Raises RefoptError for an unknown name."""
     if isinstance(rule, Rule):
         return rule
-    if not isinstance(rule, str) or rule not in RULES:
-        raise unknown("refopt", "rule", rule, RULES)
-    return RULES[rule]
+    known = RULES | VIEWS
+    if not isinstance(rule, str) or rule not in known:
+        raise unknown("refopt", "rule", rule, known)
+    return known[rule]

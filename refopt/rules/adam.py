@@ -7,7 +7,7 @@ the convention does: it divides eps by the correction, so that early steps see a
 
 from refopt.rules._faults import GRADIENT, RATE, counter, decay, reports, rounded_early
 from refopt.rules._shared import STATE_DTYPE, WD, decay_axis, lr_of
-from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
+from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot, view
 from refopt.spec.edits import after, before, line, within
 from refopt.spec.faults import Fault
 from refopt.spec.functions import sqrt
@@ -174,4 +174,35 @@ ADAM = Rule(
         Fault("product-of-today", "today's beta to the power of t, where the product of all betas was asked for",
               edits=(line("c1 = 1 - beta1**t"), line("c2 = 1 - beta2**t")), only_with={"power": ("product",)}),
     ),
+)  # fmt: skip
+
+ADAMW = view(
+    ADAM,
+    "adamw",
+    "AdamW: Adam with decoupled weight decay",
+    (
+        Dialect("paper", "Loshchilov & Hutter 2019, Algorithm 2, alpha being lr and the schedule multiplier 1",
+                {"decay": "decoupled_no_lr"}, {"lr": 0.001, "eps": 1e-8, "wd": 0.01}),
+        Dialect("torch", "torch.optim.AdamW", {"decay": "decoupled"}, {"lr": 0.001, "eps": 1e-8, "wd": 0.01}),
+        Dialect("optax", "optax.adamw", {"decay": "decoupled"}, {"eps": 1e-8, "wd": 1e-4}),
+        Dialect("keras", "keras.optimizers.AdamW", {"decay": "decoupled", "eps_at": "outside_raw"},
+                {"lr": 0.001, "eps": 1e-7, "wd": 0.004}),
+    ),
+    ADAM.references[1:2],
+)  # fmt: skip
+
+AMSGRAD = view(
+    ADAM,
+    "amsgrad",
+    "AMSGrad: Adam whose second moment never shrinks",
+    (
+        Dialect("paper", "Reddi, Kale & Kumar 2018, Algorithm 2, without an epsilon and without bias corrections",
+                {"amsgrad": "raw", "bias": "none"}, {"lr": 0.001, "eps": 0.0}),
+        Dialect("torch", "torch.optim.Adam(amsgrad=True)", {"amsgrad": "raw", "decay": "l2"},
+                {"lr": 0.001, "eps": 1e-8}),
+        Dialect("optax", "optax.amsgrad", {"amsgrad": "corrected"}, {"eps": 1e-8}),
+        Dialect("keras", "keras.optimizers.Adam(amsgrad=True)",
+                {"amsgrad": "raw", "eps_at": "outside_raw", "decay": "decoupled"}, {"lr": 0.001, "eps": 1e-7}),
+    ),
+    ADAM.references[2:],
 )  # fmt: skip

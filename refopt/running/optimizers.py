@@ -24,7 +24,7 @@ from refopt.spec.hyper import Hyper
 
 
 class Optimizer:
-    """Any rule on one tree of parameters. The named optimizers below give it objax's signatures.
+    """Any rule on one tree of parameters: `Optimizer("rmsprop", params)`. Those below have objax's signatures.
 
     A deep copy, or one out of a pickle, shares nothing with the original: read `copy.params`.
     """

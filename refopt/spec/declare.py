@@ -10,7 +10,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Complex, Real
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
@@ -148,6 +148,7 @@ class Rule:
     """An update rule. `function(w, g, *slots, *, t, <hyper-parameters>)` returns the new w and the new slots.
 
     `evaluate`, if there is one, computes from the slots what to evaluate the model with. Steps `t` count from 1.
+    `view_of` names the rule that it is, if it is one by another name, with dialects of its own (`view`).
     """
 
     name: str
@@ -160,6 +161,12 @@ class Rule:
     references: tuple[Reference, ...]
     faults: tuple[Fault, ...] = ()
     evaluate: Callable[..., Any] | None = None
+    view_of: str = ""
+
+    @property
+    def algorithm(self) -> str:
+        """The name under which ports have it."""
+        return self.view_of or self.name
 
     def __deepcopy__(self, _memo: Any) -> Rule:
         return self
@@ -204,3 +211,11 @@ class Rule:
         from refopt.spec.hyper import make_hyper  # hyper.py needs Rule: imported when first used
 
         return make_hyper(self, dialect, options)
+
+
+def view(rule: Rule, name: str, title: str, dialects: tuple[Dialect, ...], references: tuple[Reference, ...]) -> Rule:
+    """A rule under the name that people know some of its conventions by: AdamW is an Adam.
+
+    The source, the axes, the faults and the ports are those of the rule, so that nothing is tested twice.
+    """
+    return replace(rule, name=name, title=title, dialects=dialects, references=references, view_of=rule.name)

@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from refopt.rules import RULES
+from refopt.rules import get_rule
 from refopt.verifying.distance import EXCLUDED
 from refopt.verifying.verdict import Verdict
 
@@ -47,7 +47,7 @@ def headline(verdict: Verdict) -> Text:
     if verdict.status == "unsupported":
         reason = verdict.reason.replace(f"{verdict.subject}: ", "").replace(f"{verdict.subject} ", "")
         return line.append(f": {' '.join(reason.split())}")  # the subject has been named
-    rule = RULES[verdict.rule or ""]
+    rule = get_rule(verdict.rule or "")
     if verdict.status == "deviates":
         what = f"dialect {verdict.dialect}" if verdict.dialect else "every variant"
         others = f", and of {either(verdict.tried)}" if verdict.tried else ""
@@ -63,7 +63,7 @@ def axes_table(verdict: Verdict) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False, padding=(0, 2, 0, 0))
     for column in ("axis", "choice", "data", "meaning"):
         table.add_column(column, overflow="fold")
-    rule = RULES[verdict.rule or ""]
+    rule = get_rule(verdict.rule or "")
     for name, choice in verdict.nearest.items():
         table.add_row(name, choice, "nearest", rule.axis(name).choice(choice).meaning)
     for axis in verdict.axes.values():

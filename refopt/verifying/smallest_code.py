@@ -107,7 +107,7 @@ def _reference(
     choices = [f"{axis}={quoted(choice)}" for axis, choice in axes.items() if choice != paper[axis]]
     choices += [f"{n}={v!r}" for n, v in assumed.items() if n in hyper.read and n not in case.hyper[0]]
     called = ", ".join([*choices, "**numbers" if constant else "**numbers[0]"])
-    lines = _wrapped(f"hyper = refopt.RULES[{name}].hyper({called})")
+    lines = _wrapped(f"hyper = refopt.get_rule({name}).hyper({called})")
     start = "[w.astype(np.float64) for w in params]" if narrow else "params"
     given = "[x.astype(np.float64) for x in g]" if narrow else "g"
     loop = "for g in grads:" if constant else "for g, now in zip(grads, numbers):"

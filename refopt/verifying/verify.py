@@ -63,7 +63,8 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None) -
     if chosen is not None and chosen.average != average:
         what = "an average, and takes no gradient" if average else "an optimizer, and averages nothing"
         raise RefoptError(f"{subject.name} is {what}; leave out rule={chosen.name!r}, or give the rule that it is of")
-    rules = rules_with(dialect, [r for r in RULES.values() if r.average == average] if chosen is None else [chosen])
+    every = [r for r in RULES.values() if r.average == average]
+    rules = rules_with(dialect, namesakes_first(subject.name, every) if chosen is None else [chosen])
     trials, failures, notes = [], [], []
     lacking: list[Rule] = []
     for one in rules:
@@ -103,6 +104,18 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None) -
         return replace(nearest, case=case, notes=(*nearest.notes, *notes))
     reason = "; ".join(dict.fromkeys(failures))  # what one rule after the other ran into, once
     return Verdict(status="unsupported", subject=subject.name, versions=subject.interface.versions, reason=reason)
+
+
+def namesakes_first(subject: str, rules: Sequence[Rule]) -> list[Rule]:
+    """The rules whose names are in that of the subject, the longest name first; then the others, simple ones first."""
+
+    def letters(name: str) -> str:
+        return "".join(filter(str.isalpha, name.lower()))
+
+    own = sorted(
+        (r for r in rules if letters(r.name) in letters(subject.rpartition(":")[2])), key=lambda r: -len(r.name)
+    )
+    return [*own, *(r for r in rules if r not in own)]
 
 
 def _stages(subject: Subject, rules: Sequence[Rule]) -> Iterator[tuple[Rule, list[str]]]:

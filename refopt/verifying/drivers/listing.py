@@ -1,7 +1,7 @@
 """The optimizers of the frameworks that an interpreter has, as JSON: `python listing.py`. It needs no refopt.
 
-Each is a target for `refopt verify`, with the arguments that are off and can be switched on: an implementation has a
-convention behind most of them.
+Each is a target for `refopt verify`, with its switches: the arguments that are True or False by default, and a momentum
+that is off. An implementation has a convention behind most of them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def optax() -> Iterator[tuple[str, Any]]:
             if not inspect.isfunction(made) or OPTAX_MADE not in str(inspect.signature(made).return_annotation):
                 continue
             alias = place is module and (made.__module__ == "optax._src.alias" or name == "ema")
-            if alias or (place is contrib and next(iter(inspect.signature(made).parameters), "") == "learning_rate"):
+            rate = next(iter(inspect.signature(made).parameters), "") == "learning_rate"
+            if alias or (place is contrib and rate and not name.startswith("scale_by_")):
                 yield f"{place.__name__}:{name}", thing
 
 
@@ -73,26 +74,32 @@ FRAMEWORKS: dict[str, Callable[[], Iterator[tuple[str, Any]]]] = {
 
 
 def listing(frameworks: list[str]) -> dict[str, Any]:
-    """What is installed of these, each with its version and its optimizers; or why it cannot be imported."""
+    """What is installed of these: the version, the optimizers, the environment that it needs; or why it cannot be."""
     found: dict[str, Any] = {}
     for name in frameworks:
         if importlib.util.find_spec(name) is None:
             continue
         try:
             targets = {target: _switches(thing) for target, thing in FRAMEWORKS[name]()}
-            found[name] = {"version": str(importlib.import_module(name).__version__), "targets": targets}
+            version = str(importlib.import_module(name).__version__)
+            environment = {"KERAS_BACKEND": os.environ["KERAS_BACKEND"]} if name == "keras" else {}
+            found[name] = {"version": version, "targets": targets, "environment": environment}
         except Exception as error:  # a stranger's: whatever its import raises is the answer
             found[name] = {"reason": f"{type(error).__name__}: {error}"}
     return found
 
 
-def _switches(thing: Any) -> list[str]:
-    """The arguments that are False by default; of Keras also use_ema, which is among its keywords."""
+def _switches(thing: Any) -> dict[str, Any]:
+    """What is True or False by default, and `momentum` where that is None or 0."""
     try:
         parameters = inspect.signature(thing).parameters.values()
     except (TypeError, ValueError):
-        return []
-    return [p.name for p in parameters if p.default is False]
+        return {}
+    return {
+        p.name: p.default
+        for p in parameters
+        if isinstance(p.default, bool) or (p.name == "momentum" and p.default in (None, 0))
+    }
 
 
 if __name__ == "__main__":

@@ -1,0 +1,44 @@
+"""What documentation says of implementations, as choices of their rule's axes: the atlas shows where it is not so.
+
+A claim is read in the documentation; whether it holds is measured. Who mends the documentation, or the code, makes the
+disagreement vanish at the next run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from refopt.atlas.document import Row
+
+OBJAX = "https://objax.readthedocs.io/en/latest/objax/optimizer.html"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """On an axis of the rule, documentation says this choice: in these words, in this place.
+
+    Without an axis, `choice` is a fault of the rule, which the documented formula has.
+    """
+
+    target: str
+    axis: str
+    choice: str
+    says: str
+    place: str
+
+
+CLAIMS = (
+    Claim("objax.optimizer:Adam", "eps_at", "outside_hat", "divides by sqrt(s_hat) + epsilon", OBJAX),
+    Claim("objax.optimizer:Adam", "", "v-sign", "s = beta2*s - (1 - beta2)*g**2, with a minus", OBJAX),
+    Claim("objax.optimizer:LARS", "eps_at", "none", "the ratio has no epsilon", OBJAX),
+)  # fmt: skip
+
+
+def disagreements(row: Row) -> Iterator[Claim]:
+    """The claims on an implementation that what was measured excludes."""
+    for claim in CLAIMS:
+        if claim.target == row.target and row.rule:
+            axis = row.verdict["axes"].get(claim.axis)
+            if not claim.axis or (axis is not None and claim.choice not in axis["choices"]):
+                yield claim

@@ -1,0 +1,87 @@
+"""Verify every target, several at a time, and keep each row as soon as it is there: who is cut off goes on later."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from refopt.atlas.document import Atlas, Row, digest, load
+from refopt.atlas.targets import Target, listed
+from refopt.files import finite
+from refopt.spec.errors import RefoptError
+
+Watch = Callable[[int, int, str], None]  # how many are done, of how many, and the last one's name
+
+
+def chart(
+    folder: Path,
+    pythons: Sequence[Path] = (),
+    *,
+    only: str = "",
+    fresh: bool = False,
+    jobs: int | None = None,
+    watch: Watch | None = None,
+) -> tuple[Atlas, list[str]]:
+    """The atlas in `folder`, with all rows that it lacks, and those that are stale, measured anew.
+
+    Args:
+        folder: where `atlas.json` is, or will be.
+        pythons: other interpreters whose frameworks are looked at as well.
+        only: what the names of the targets begin with; the others stay as they are.
+        fresh: measure all of them, whatever there is.
+        jobs: how many at a time; if None, as many as there are processors.
+
+    Returns:
+        The atlas, and the reasons why some framework is not in it.
+    """
+    targets, reasons = listed(pythons, only)
+    kept = load(folder).against({target.framework: target.version for target in targets})
+    have = {row.name: row for row in kept.rows}
+    todo = [t for t in targets if fresh or t.name not in have or have[t.name].stale]
+    order = list(dict.fromkeys([*(row.name for row in kept.rows), *(target.name for target in targets)]))
+    for done, row in enumerate(_measured(todo, jobs), start=1):
+        have[row.name] = row
+        Atlas([have[name] for name in order if name in have]).write(folder)
+        if watch:
+            watch(done, len(todo), row.name)
+    found = Atlas([have[name] for name in order if name in have])
+    found.write(folder)
+    return found, reasons
+
+
+def _measured(targets: Sequence[Target], jobs: int | None) -> Iterator[Row]:
+    """The rows as they come, from processes of their own: frameworks leave traces in whoever imports them."""
+    if not targets:
+        return
+    workers = min(len(targets), jobs or os.cpu_count() or 1)
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        work = [pool.submit(measure, target) for target in targets]
+        for done in as_completed(work):
+            yield done.result()
+
+
+def measure(target: Target) -> Row:
+    """One row. What cannot be verified has a verdict that says why."""
+    from refopt.verifying import Interpreter, verify  # in the process that works
+
+    os.environ.update(target.environment)
+    subject: Any = target.target if target.python is None else Interpreter(target.python, target.target)
+    started = time.perf_counter()
+    try:
+        found = verify(subject, rule="ema" if target.average else None, **target.options).as_dict()
+    except RefoptError as refusal:
+        found = {"status": "unsupported", "rule": None, "reason": str(refusal)}
+    seconds = round(time.perf_counter() - started, 1)
+    return Row(
+        target.name, target.target, target.options, target.framework, target.version, digest(), seconds, _short(found)
+    )
+
+
+def _short(verdict: dict[str, Any]) -> dict[str, Any]:
+    """The verdict as JSON has it, without the code of the smallest case."""
+    return finite({name: value for name, value in verdict.items() if name not in ("case", "subject")})

@@ -1,0 +1,110 @@
+"""The atlas as tables: for each rule a row per implementation, and a column per axis on which they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from refopt.atlas.claims import Claim, disagreements
+from refopt.atlas.document import Atlas, Row
+from refopt.rules import RULES
+from refopt.spec.declare import Rule
+from refopt.verifying.report import ulps
+
+OPEN = " | "  # between the choices of an axis that is open
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is said of an implementation; `also` are the settings that change nothing of it."""
+
+    row: Row
+    also: Sequence[str]
+    cells: Mapping[str, str]
+    claims: Sequence[Claim]
+
+    @property
+    def distance(self) -> str:
+        return _ulps(self.row.verdict["distance"])
+
+    @property
+    def next_distance(self) -> str:
+        """How far the nearest other class is; nothing where there is no other."""
+        return _ulps(self.row.verdict["next_distance"])
+
+    @property
+    def defaults(self) -> str:
+        return ", ".join(f"{name}={float(value):g}" for name, value in self.row.verdict["defaults"].items())
+
+    @property
+    def status(self) -> Mapping[str, str]:
+        """Of each axis whether it is pinned, open or assumed."""
+        return {name: axis["status"] for name, axis in self.row.verdict["axes"].items()}
+
+
+@dataclass(frozen=True)
+class Table:
+    """The implementations of one rule. `axes` are those on which they differ, `common` the choices that all share."""
+
+    rule: Rule
+    lines: Sequence[Line]
+    axes: Sequence[str]
+    common: Mapping[str, str]
+
+    def meanings(self) -> Iterator[tuple[str, str, str]]:
+        """Every choice that is in the table: the axis, the choice, and what that means."""
+        for axis in self.rule.axes:
+            shown = {choice for line in self.lines for choice in line.cells.get(axis.name, "").split(OPEN)}
+            shown |= set(self.common.get(axis.name, "").split(OPEN))
+            yield from ((axis.name, choice.name, choice.meaning) for choice in axis.table if choice.name in shown)
+
+
+def tables(atlas: Atlas) -> list[Table]:
+    """A table for each rule that somebody follows, in the rules' order."""
+    return [_table(rule, rows) for rule in RULES.values() if (rows := [r for r in atlas.rows if r.rule == rule.name])]
+
+
+def others(atlas: Atlas) -> list[tuple[Row, str]]:
+    """The implementations that follow none of the rules, or cannot be verified, with the reason."""
+    return [(row, _reason(row)) for row in atlas.rows if not row.rule]
+
+
+def _table(rule: Rule, rows: Sequence[Row]) -> Table:
+    cells = {row.name: _cells(rule, row) for row in rows}
+    names = [axis.name for axis in rule.axes if not axis.storage]
+    differ = [name for name in names if len({cells[row.name].get(name) for row in rows}) > 1]
+    common = {name: cells[rows[0].name].get(name, "") for name in names if name not in differ}
+    return Table(rule, list(_lines(rows, cells)), differ, common)
+
+
+def _cells(rule: Rule, row: Row) -> dict[str, str]:
+    """The choices that fit, by axis. What is assumed stands in parentheses."""
+    shown = {}
+    for name, axis in row.verdict["axes"].items():
+        if not rule.axis(name).storage:
+            text = OPEN.join(axis["choices"])
+            shown[name] = f"({text})" if axis["status"] == "assumed" else text
+    return shown
+
+
+def _lines(rows: Iterable[Row], cells: Mapping[str, Mapping[str, str]]) -> Iterator[Line]:
+    """One line for settings of an implementation under which it does the same."""
+    groups: dict[tuple[object, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.target, tuple(cells[row.name].items())), []).append(row)
+    for first, *same in groups.values():
+        also = [row.name.removeprefix(row.target).strip("()") for row in same]
+        yield Line(first, also, cells[first.name], list(disagreements(first)))
+
+
+def _reason(row: Row) -> str:
+    verdict = row.verdict
+    if row.status == "unsupported":
+        return " ".join(str(verdict["reason"]).replace(f"{row.target}: ", "").split())
+    first = verdict["first"]
+    where = f", from which it differs at step {first['step']}" if first else ""
+    return f"none of the rules here; the nearest is {verdict['rule']}{where}"
+
+
+def _ulps(distance: float | str | None) -> str:
+    return "" if distance is None else ulps(float(distance))
