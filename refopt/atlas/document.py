@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from refopt.files import whole
+from refopt.rules import RULES
 from refopt.spec.errors import RefoptError
 
 SCHEMA = "refopt-atlas/1"
@@ -84,11 +85,17 @@ def load(folder: Path) -> Atlas:
 
 @cache
 def digest() -> str:
-    """What tells one state of the rules from another: a verdict is only as good as the variants it chose from."""
-    found = hashlib.sha256()
-    for name in sorted(file.name for file in files("refopt.rules").iterdir() if file.name.endswith(".py")):
-        found.update(files("refopt.rules").joinpath(name).read_bytes())
-    return found.hexdigest()[:12]
+    """What tells one state of the rules from another: a verdict is only as good as the variants it chose from.
+
+    Other words, faults or dialects make no other variants.
+    """
+    found = []
+    for rule in RULES.values():
+        axes = [(a.name, [(c.name, c.edits, c.slots, c.only_with) for c in a.table]) for a in rule.axes]
+        numbers = [(p.name, p.interval, p.aliases, p.probes) for p in rule.hyper_parameters]
+        source = [inspect.getsource(f) for f in (rule.function, rule.evaluate) if f is not None]
+        found.append((rule.name, source, axes, numbers))
+    return hashlib.sha256(repr(found).encode()).hexdigest()[:12]
 
 
 def _stale(row: Row, versions: Mapping[str, str]) -> str:
