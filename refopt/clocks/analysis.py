@@ -37,7 +37,12 @@ def clock_of(node: ast.expr, names: Mapping[str, Clock]) -> Clock:
 def initial_clocks(program: Program) -> dict[str, Clock]:
     """The clocks of what a program is given."""
     step = ["t", *program.hypers, *(slot.name for slot in program.numbers)]
-    return dict.fromkeys(step, Clock.STEP) | dict.fromkeys(program.arrays, Clock.ELEMENT)
+    tensor = [slot.name for slot in program.tensors]
+    return (
+        dict.fromkeys(step, Clock.STEP)
+        | dict.fromkeys(tensor, Clock.TENSOR)
+        | dict.fromkeys(program.arrays, Clock.ELEMENT)
+    )
 
 
 def clocks(program: Program) -> tuple[Clock, ...]:

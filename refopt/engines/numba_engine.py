@@ -62,7 +62,7 @@ class NumbaEngine(NumpyEngine):
             step = host_values(planned, values)
         fresh = list(params)
         for group in kept.groups:
-            new = group.step(planned, step, params, grads, in_place=in_place)
+            new = group.step(planned, step, params, grads, kept, in_place=in_place)
             for i, array in zip(group.indices, new, strict=True):
                 fresh[i] = array
         kept.update({slot.name: float(step[slot.name]) for slot in program.numbers})
@@ -96,6 +96,7 @@ class Group:
         step: dict[str, Any],
         params: Sequence[np.ndarray],
         grads: Sequence[np.ndarray] | None,
+        slots: Slots,
         *,
         in_place: bool,
     ) -> list[np.ndarray]:
@@ -117,8 +118,13 @@ class Group:
         held = None  # keeps what the addresses point to alive
         if grads is not None and program.reads_gradient:
             held, table["g"] = self.gradients([grads[i] for i in self.indices], where)
-        launch(planned, step, self.layout, np.stack([table[name] for name in program.arrays]), self.compute)
+        places = np.stack([table[name] for name in program.arrays])
+        kept = np.array([[slots[slot.name][i] for i in self.indices] for slot in program.tensors], np.float64)
+        launch(planned, step, self.layout, places, kept.reshape(-1, len(mine)), self.compute)
         del held
+        for slot, row in zip(program.tensors, rounded(kept.astype(self.compute), self.kept), strict=True):
+            for i, number in zip(self.indices, row, strict=True):
+                slots[slot.name][i][...] = number
         for name, values in wide.items():
             self.arenas[name][...] = rounded(values, self.kept)
         if arena is None or not writes:
@@ -169,7 +175,9 @@ class ArenaSlots(dict[str, Any]):
         new = cls(slots)
         new.groups = [Group(dtype, indices, hyper, params, slots) for dtype, indices in dtypes.items()]
         for slot in hyper.program.slots:
-            if slot.clock == "element":
+            if slot.clock == "tensor":
+                new[slot.name] = [np.array(x) for x in slots[slot.name]]
+            elif slot.clock == "element":
                 new[slot.name] = list(slots[slot.name])
                 for group in new.groups:
                     for i, view in zip(group.indices, group.layout.views(group.arenas[slot.name]), strict=True):
@@ -200,8 +208,10 @@ def kernels(planned: Plan, dtype: str) -> ModuleType:
     return load_module(f"{planned.program.name}_{dtype}", module_source(planned, dtype))
 
 
-def launch(planned: Plan, step: dict[str, Any], place: Layout, table: np.ndarray, dtype: np.dtype) -> None:
-    """All passes of a step over the arrays at `table`, each shared between threads."""
+def launch(
+    planned: Plan, step: dict[str, Any], place: Layout, table: np.ndarray, kept: np.ndarray, dtype: np.dtype
+) -> None:
+    """All passes of a step over the arrays at `table`, each shared between threads. Slots in `kept` are updated."""
     module = kernels(planned, dtype.name)
     with np.errstate(all="ignore"):
         k = np.array([step[name] for name in planned.coefficients], np.float64).astype(dtype)
@@ -213,7 +223,7 @@ def launch(planned: Plan, step: dict[str, Any], place: Layout, table: np.ndarray
             if stage.reductions:
                 share(place.blocks, getattr(module, f"reduce{number}"), table, k, q, partial)
             tensor = getattr(module, f"tensor{number}")
-            tensor(place.blocks.first_of, place.blocks.number_of, place.ndim_of, s, partial, value, q)
+            tensor(place.blocks.first_of, place.blocks.number_of, place.ndim_of, s, partial, value, kept, q)
         share(place.runs, module.update, table, k, q)
 
 

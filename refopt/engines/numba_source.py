@@ -5,6 +5,7 @@ update. So one call serves one large tensor and thousands of small ones alike, a
 
     address[a, i]   where tensor i of array a (w, g, the slots) begins        k   coefficients of this step
     tensor_of[b], start_of[b], count_of[b]   the place of piece b             q   coefficients of each tensor
+    kept[n, i]      slot n of those that are one number for tensor i
 """
 
 from __future__ import annotations
@@ -96,18 +97,21 @@ def _tensor(planned: Plan, stage: Stage, number: int) -> str:
     written = [line.target for line in stage.lines]
     reads = names_read(line.value for line in stage.lines)
     results = {r.name: n for n, r in enumerate(stage.reductions)}
-    carried = [n for n in _carried(planned) if n in reads and n not in written]
+    slots = {slot.name: n for n, slot in enumerate(planned.program.tensors)}
+    carried = [n for n in _carried(planned) if n in reads and n not in written and n not in slots]
     return "\n".join(
         [
             "@numba.njit(cache=True, **jit)",
-            f"def tensor{number}(first_of, number_of, ndim_of, s, partial, value, q):",
+            f"def tensor{number}(first_of, number_of, ndim_of, s, partial, value, kept, q):",
             *_indent(1, [f"{name} = s[{n}]" for n, name in enumerate(planned.scalars) if name in reads]),
             "    for i in range(first_of.size):",
             *_indent(
                 2, [f"{name} = np.sqrt(total(partial[{n}], first_of[i], number_of[i]))" for name, n in results.items()]
             ),
             *_indent(2, [f"{name} = value[{_carried(planned).index(name)}, i]" for name in carried]),
+            *_indent(2, [f"{name} = kept[{n}, i]" for name, n in slots.items() if name in reads]),
             *_indent(2, _lines(stage.lines)),
+            *_indent(2, [f"kept[{n}, i] = {name}" for name, n in slots.items() if name in written]),
             *_indent(2, [f"value[{n}, i] = {name}" for n, name in enumerate(_carried(planned)) if name in written]),
             *_indent(
                 2, [f"q[{n}, i] = {name}" for n, name in enumerate(planned.tensor_coefficients) if name in written]

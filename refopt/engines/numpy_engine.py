@@ -67,7 +67,9 @@ class NumpyEngine:
                 slots[slot.name] = [p.astype(slot_dtype(hyper.axes, p.dtype), order="C") for p in params]
             else:
                 start = 0.0 if slot.init == "zeros" else slot.init
-                slots[slot.name] = [np.full(p.shape, start, slot_dtype(hyper.axes, p.dtype)) for p in params]
+                slots[slot.name] = [
+                    np.full(slot.shape(p.shape), start, slot_dtype(hyper.axes, p.dtype)) for p in params
+                ]
         return slots
 
     def update(
@@ -82,8 +84,8 @@ class NumpyEngine:
     ) -> tuple[list[np.ndarray], Slots]:
         program = hyper.program
         numbers = {slot.name: slots[slot.name] for slot in program.numbers}
-        rows = [slots[slot.name] for slot in program.slots if slot.clock == "element"]
-        names = [slot.name for slot in program.slots if slot.clock == "element"]
+        names = [slot.name for slot in program.slots if slot.clock != "step"]
+        rows = [slots[name] for name in names]
         new: dict[str, Any] = {**numbers, **{name: [] for name in names}}
         new_params: list[np.ndarray] = []
         for i, w in enumerate(params):
@@ -112,7 +114,7 @@ class NumpyEngine:
             raise Unsupported(f"{hyper.rule.name}: there is no average to evaluate with; use the parameters themselves")
         averages = []
         for i, w in enumerate(params):
-            arrays = {slot.name: slots[slot.name][i] for slot in program.slots if slot.clock == "element"}
+            arrays = {slot.name: slots[slot.name][i] for slot in program.slots if slot.clock != "step"}
             averages.append(rounded(run(program, hyper.values, t, arrays, {})["a"], w.dtype))
         return averages
 
@@ -124,9 +126,13 @@ def run(
     arrays: Mapping[str, np.ndarray],
     numbers: Mapping[str, float],
 ) -> dict[str, Any]:
-    """One call of the specialised source for one tensor: its outputs by name, arrays in the compute dtype."""
+    """One call of the specialised source for one tensor: its outputs by name, arrays in the compute dtype.
+
+    What is one number for the tensor is computed with in float64, as norms are.
+    """
     dtype = compute_dtype(next(iter(arrays.values())).dtype)
     given: dict[str, Any] = {name: np.asarray(arrays[name]).astype(dtype, copy=False) for name in program.arrays}
+    given |= {slot.name: Scalar(arrays[slot.name]) for slot in program.tensors}
     given |= {name: Scalar(number) for name, number in numbers.items()}
     with np.errstate(all="ignore"):
         outputs = program.function(**given, t=Scalar(t), **{name: Scalar(values[name]) for name in program.hypers})

@@ -122,7 +122,7 @@ def _given(rule: Rule, program: Program, now: str, before: str) -> dict[str, Ter
     """What the names stand for before the first line. A rule that leaves w alone reads the w of this step."""
     letters = _declared(rule, program)
     names: dict[str, Term] = {"t": Symbol("t"), **{name: letters[name] for name in program.hypers}}
-    for name in (*program.arrays, *(slot.name for slot in program.numbers)):
+    for name in (*program.arrays, *(slot.name for slot in (*program.tensors, *program.numbers))):
         stays = name == "g" or (name == "w" and not program.writes_parameter)
         names[name] = replace(letters.get(name) or local_symbol(name), time=now if stays else before)
     return names

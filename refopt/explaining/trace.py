@@ -68,14 +68,17 @@ class _Run:
         self.slots = {slot.name: self.initial(slot) for slot in hyper.program.slots}
 
     def initial(self, slot: Slot) -> Any:
-        if slot.clock == "step":
-            return Scalar(slot.init)
+        if slot.clock != "element":
+            return Scalar(0.0 if slot.init == "zeros" else slot.init)
         if slot.init == "params":
             return self.w.astype(self.view.dtype)
         return np.full(self.w.shape, 0.0 if slot.init == "zeros" else slot.init, self.view.dtype)
 
-    def wide(self, array: np.ndarray) -> np.ndarray:
-        return array.astype(self.view.dtype, copy=False)
+    def wide(self, value: Any) -> Any:
+        """A slot as it is kept: a number for the tensor is rounded as the elements of arrays are."""
+        if isinstance(value, np.ndarray):
+            return value.astype(self.view.dtype, copy=False)
+        return Scalar(self.view.dtype.type(value))
 
     def step(self, t: int) -> Step:
         program = self.hyper.program
@@ -85,12 +88,12 @@ class _Run:
         if self.given.grads is not None:
             values["g"] = self.given.grads[t - 1].astype(self.view.dtype)
         start = self.named(program, t)[0].names
-        names = (*program.arrays, *(slot.name for slot in program.numbers))
+        names = (*program.arrays, *(slot.name for slot in (*program.tensors, *program.numbers)))
         shown = tuple(Given(term(start[name], UNICODE).text, *self.view.text(values[name])) for name in names)
         lines, values = self.run(program, t, values)
         self.w = values["w"].astype(self.given.dtype)
         self.slots = {
-            s.name: self.wide(values[s.name]) if s.clock == "element" else values[s.name] for s in program.slots
+            s.name: values[s.name] if s.clock == "step" else self.wide(values[s.name]) for s in program.slots
         }
         if program.evaluate:
             lines += self.run(program.evaluate, t, self.slots, after_step=True)[0]

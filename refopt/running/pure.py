@@ -129,9 +129,10 @@ def check_state(hyper: Hyper, state: State, leaves: Leaves) -> None:
             )
         for name, w, array in zip(leaves.names, leaves.arrays, arrays, strict=True):
             dtype = kept.get(dtype_name(w), dtype_name(w))
-            if tuple(array.shape) != tuple(w.shape) or dtype_name(array) != dtype:
+            shape = slot.shape(tuple(w.shape))
+            if tuple(array.shape) != shape or dtype_name(array) != dtype:
                 raise RefoptError(
-                    f"{rule}: slot {slot.name!r} of {name} must be {dtype} of shape {tuple(w.shape)}; "
+                    f"{rule}: slot {slot.name!r} of {name} must be {dtype} of shape {shape}; "
                     f"got {dtype_name(array)} of shape {tuple(array.shape)}; "
                     f"make the state with refopt.init for these parameters"
                 )

@@ -65,7 +65,7 @@ def restore(
             f"load it into an optimizer with the same axes"
         )
     expected = {META} | {f"slots[{s.name}]" for s in hyper.program.numbers}
-    expected |= {f"slots[{s.name}]{n}" for s in hyper.program.slots if s.clock == "element" for n in names}
+    expected |= {f"slots[{s.name}]{n}" for s in hyper.program.slots if s.clock != "step" for n in names}
     if set(state) != expected:
         odd = sorted(set(state) ^ expected)[0]
         side = "lacks" if odd in expected else "has"
@@ -82,7 +82,7 @@ def restore(
         for name, shape, now in zip(names, shapes, current[slot.name], strict=True):
             laid_out = np.empty_like(backend.to_numpy(now))  # in memory as now: torch's last bits depend on the strides
             laid_out[...] = _checked(
-                state[f"slots[{slot.name}]{name}"], f"slot {slot.name!r} of {name}", shape, laid_out.dtype
+                state[f"slots[{slot.name}]{name}"], f"slot {slot.name!r} of {name}", slot.shape(shape), laid_out.dtype
             )
             slots[slot.name].append(backend.beside(laid_out, now))
     return meta["step"], slots

@@ -28,16 +28,21 @@ INSIDE = 2.0**-17  # from an open end: a beta of 1 - 2**-17 takes a hundred thou
 
 @dataclass(frozen=True)
 class Slot:
-    """One state array per parameter (clock "element"), or one number per step (clock "step").
+    """One state array per parameter (clock "element"), one number per parameter ("tensor"), or one for all ("step").
 
-    `init` is "zeros", "params" (a copy of the parameter) or a number.
+    `init` is "zeros", "params" (a copy of the parameter) or a number. A number per parameter is kept as a 0-d array of
+    the dtype that the parameter's other slots have.
     """
 
     name: str
     symbol: str
     meaning: str
     init: Literal["zeros", "params"] | float = "zeros"
-    clock: Literal["element", "step"] = "element"
+    clock: Literal["element", "tensor", "step"] = "element"
+
+    def shape(self, param: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the array that it has for a parameter of this shape."""
+        return param if self.clock == "element" else ()
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,15 @@ from refopt.spec.mistakes import MISTAKES
 
 @dataclass(frozen=True)
 class Program:
-    """Straight-line code: `lines` read `arrays`, `numbers` (slots that are one number) and `hypers`, and t.
+    """Straight-line code: `lines` read `arrays`, `tensors` (slots that are one number for each parameter), `numbers`
+    (slots that are one for all) and `hypers`, and t.
 
     `outputs` are the names it returns: the parameter first, if the rule changes it, then the slots in order.
     """
 
     name: str
     arrays: tuple[str, ...]
+    tensors: tuple[Slot, ...]
     numbers: tuple[Slot, ...]
     hypers: tuple[str, ...]
     slots: tuple[Slot, ...]
@@ -65,7 +67,7 @@ class Program:
     @cached_property
     def text(self) -> str:
         """The specialised function as Python source."""
-        inputs = [*self.arrays, *(slot.name for slot in self.numbers)]
+        inputs = [*self.arrays, *(slot.name for slot in (*self.tensors, *self.numbers))]
         signature = ", ".join([*inputs, "*", "t", *self.hypers])
         width = max((len(line.text) for line in self.lines), default=0)
         body = [
@@ -148,9 +150,9 @@ def _assemble(
     read = inputs(lines)
     arrays: list[str] = [name for name in ("w", "g") if name in read]
     arrays += [slot.name for slot in slots if slot.clock == "element"]
-    numbers = tuple(slot for slot in slots if slot.clock == "step")
+    tensors, numbers = (tuple(slot for slot in slots if slot.clock == clock) for clock in ("tensor", "step"))
     hypers = tuple(p.name for p in rule.hyper_parameters if p.name in read)
-    return Program(name, tuple(arrays), numbers, hypers, slots, tuple(lines), outputs, average)
+    return Program(name, tuple(arrays), tensors, numbers, hypers, slots, tuple(lines), outputs, average)
 
 
 def _edited(

@@ -121,7 +121,7 @@ class Comparison:
         update = compiled(program.lines)
         average = compiled(program.averaging.lines) if program.averaging else None
         params = rows.params
-        arrays = [slot for slot in program.slots if slot.clock == "element"]
+        arrays = [slot for slot in program.slots if slot.clock != "step"]
         state = [{slot.name: self.shared(_start, slot, w) for slot in arrays} for w in params]
         kept = {slot.name: self.shared(_number, slot) for slot in program.numbers}
         for grads, numbers in zip(rows.grads, self.numbers, strict=True):
@@ -166,9 +166,11 @@ class _Rows:
         return f"params{self.paths[row]}.flat[{at}]"
 
 
-def _start(slot: Slot, w: np.ndarray) -> np.ndarray:
+def _start(slot: Slot, w: np.ndarray) -> np.ndarray | Scalar:
     if slot.init == "params":
         return w
+    if slot.clock == "tensor":
+        return Scalar(0.0 if slot.init == "zeros" else slot.init)
     return np.full(w.shape, 0.0 if slot.init == "zeros" else slot.init)
 
 
