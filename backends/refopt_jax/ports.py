@@ -16,14 +16,17 @@ import numpy as np
 
 from refopt.spec.declare import Slot
 from refopt.spec.errors import RefoptError, Unsupported
-from refopt_jax import adam, ema, lars, momentum, sgd
+from refopt_jax import adam, ema, lars, momentum, novograd, sgd
 from refopt_jax._shared import Axes, rounded, scalar_dtype
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 class Port(NamedTuple):
-    """One rule: the axes it knows, the scalars of a step, and one step of one parameter."""
+    """One rule: the axes it knows, the scalars of a step, and one step of one parameter.
+
+    The slots `of_tensors` are one number for each parameter, a 0-d array.
+    """
 
     choices: Mapping[str, tuple[str, ...]]
     scalars: type[Any]
@@ -31,6 +34,7 @@ class Port(NamedTuple):
     update: Callable[..., Any]
     advance: Callable[..., dict[str, float]] | None = None  # of slots that are one number
     average: Callable[..., jax.Array] | None = None
+    of_tensors: frozenset[str] = frozenset()
 
 
 PORTS = {
@@ -38,6 +42,9 @@ PORTS = {
     "momentum": Port(momentum.CHOICES, momentum.Coefficients, momentum.coefficients, momentum.update),
     "adam": Port(adam.CHOICES, adam.Coefficients, adam.coefficients, adam.update, adam.advance),
     "lars": Port(lars.CHOICES, lars.Coefficients, lars.coefficients, lars.update),
+    "novograd": Port(
+        novograd.CHOICES, novograd.Coefficients, novograd.coefficients, novograd.update, of_tensors=frozenset({"v"})
+    ),
     "ema": Port(ema.CHOICES, ema.Coefficients, ema.coefficients, ema.update, average=ema.average),
 }
 
@@ -88,7 +95,8 @@ def initial(axes: Axes, slot: Slot, w: jax.Array) -> jax.Array:
     dtype = keeping_dtype(axes, w)
     if slot.init == "params":
         return jnp.array(w, dtype, copy=True)  # never the parameter itself: who donates both would donate it twice
-    return jnp.full_like(w, 0.0 if slot.init == "zeros" else slot.init, dtype=dtype)
+    start = 0.0 if slot.init == "zeros" else slot.init
+    return jnp.full_like(w, start, dtype=dtype, shape=slot.shape(w.shape))
 
 
 def step(
@@ -110,8 +118,9 @@ def step(
     new_params: list[jax.Array] = []
     new_slots: dict[str, list[jax.Array]] = {name: [] for name in slots}
     for i, w in enumerate(params):
-        g = None if grads is None else _widened(rule, grads[i], w, "a gradient")
-        old = {name: _widened(rule, arrays[i], w, f"slot {name}") for name, arrays in slots.items()}
+        g = None if grads is None else _widened(rule, grads[i], w, "a gradient", w.shape)
+        shapes = {name: () if name in PORTS[rule].of_tensors else w.shape for name in slots}
+        old = {name: _widened(rule, arrays[i], w, f"slot {name}", shapes[name]) for name, arrays in slots.items()}
         wide, new = _one(rule, key, coefficients, w, g, old)
         new_params.append(wide)
         for name, arrays in new_slots.items():
@@ -134,14 +143,14 @@ def _one(
     return wide, {name: x.astype(keeping_dtype(choices, w)) for name, x in new.items()}
 
 
-def _widened(rule: str, x: jax.Array, w: jax.Array, what: str) -> jax.Array:
-    """`x` in the computing dtype of the parameter `w`, if that is exact and the shapes agree."""
+def _widened(rule: str, x: jax.Array, w: jax.Array, what: str, shape: tuple[int, ...]) -> jax.Array:
+    """`x` in the computing dtype of the parameter `w`, if that is exact and it has this shape."""
     dtype = computing_dtype(w)
     if x.dtype.name not in FLOATS or x.dtype.itemsize > dtype.itemsize:
         raise Unsupported(
             f"{rule}: {what} is {x.dtype.name}, which a {w.dtype.name} parameter, updated in {dtype.name}, cannot take"
             f" unchanged; convert it to {dtype.name}"
         )
-    if x.shape != w.shape:
-        raise RefoptError(f"{rule}: {what} has shape {x.shape}, its parameter {w.shape}; give it the parameter's shape")
+    if x.shape != shape:
+        raise RefoptError(f"{rule}: {what} of a parameter of shape {w.shape} has shape {x.shape}; it must be {shape}")
     return x.astype(dtype)

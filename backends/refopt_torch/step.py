@@ -20,6 +20,7 @@ from refopt_torch.adam import ADAM
 from refopt_torch.ema import EMA
 from refopt_torch.lars import LARS
 from refopt_torch.momentum import MOMENTUM
+from refopt_torch.novograd import NOVOGRAD
 from refopt_torch.sgd import SGD
 from refopt_torch.sharded import brought, check_layout, check_parameter, norms, shard
 
@@ -28,6 +29,7 @@ PORTS: dict[str, Port] = {
     "momentum": MOMENTUM,
     "adam": ADAM,
     "lars": LARS,
+    "novograd": NOVOGRAD,
     "ema": EMA,
 }
 
@@ -81,6 +83,8 @@ def keeping_dtype(axes: Axes, tensor: Tensor) -> torch.dtype:
 def initial_slot(axes: Axes, param: Tensor, init: str) -> Tensor:
     """One slot of one parameter before the first step."""
     dtype = keeping_dtype(axes, param)
+    if init == "zero":
+        return torch.zeros((), dtype=dtype, device=param.device)
     if init == "params":
         return param.detach().to(dtype, copy=True)
     return torch.zeros_like(param, dtype=dtype)
@@ -98,7 +102,7 @@ def check_step(
     if grads is not None:
         _check_like("gradient", grads, params, [p.dtype for p in params])
     for name in port.tensors(axes):
-        _check_like(f"slot {name}", slots[name], params, kept)
+        _check_like(f"slot {name}", slots[name], params, kept, single=port.slots(axes)[name] == "zero")
 
 
 @torch.no_grad()
@@ -136,8 +140,15 @@ def run_step_(
                 torch._foreach_copy_(kept, wide)
 
 
-def _check_like(what: str, tensors: Sequence[Tensor], params: Sequence[Tensor], dtypes: Sequence[torch.dtype]) -> None:
-    """Refuse what torch would broadcast, promote or fail on in its own words."""
+def _check_like(
+    what: str,
+    tensors: Sequence[Tensor],
+    params: Sequence[Tensor],
+    dtypes: Sequence[torch.dtype],
+    *,
+    single: bool = False,
+) -> None:
+    """Refuse what torch would broadcast, promote or fail on in its own words. If `single`, each is one number."""
     if len(tensors) != len(params):
         raise RefoptError(f"torch: {what}: got {len(tensors)} for {len(params)} parameters; give one for each")
     for i, (x, p, dtype) in enumerate(zip(tensors, params, dtypes, strict=True)):
@@ -145,9 +156,11 @@ def _check_like(what: str, tensors: Sequence[Tensor], params: Sequence[Tensor], 
             raise Unsupported(f"torch: {what} {i} must be a torch.Tensor; got {type(x).__name__}: adopt() it first")
         if x.layout is not torch.strided:
             raise Unsupported(f"torch: {what} {i} must be dense; got {x.layout}: call .to_dense() on it")
-        check_layout(f"{what} {i}", x, p)
-        if (x.shape, x.dtype, x.device) != (p.shape, dtype, p.device):
+        if not single:
+            check_layout(f"{what} {i}", x, p)
+        shape = () if single else tuple(p.shape)
+        if (tuple(x.shape), x.dtype, x.device) != (shape, dtype, p.device):
             raise RefoptError(
-                f"torch: {what} {i} must be {dtype} of shape {tuple(p.shape)} on {p.device}, as its parameter needs;"
+                f"torch: {what} {i} must be {dtype} of shape {shape} on {p.device}, as its parameter needs;"
                 f" got {x.dtype} of shape {tuple(x.shape)} on {x.device}"
             )

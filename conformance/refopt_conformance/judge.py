@@ -34,12 +34,14 @@ class Deviation(AssertionError):
 
 
 class Place(NamedTuple):
-    """An element of a quantity: `seven`, 3."""
+    """An element of a quantity, `seven`, 3; or what is one number for a tensor."""
 
     leaf: str
-    element: int
+    element: int | None
 
     def __str__(self) -> str:
+        if self.element is None:
+            return f"[{self.leaf}]"
         index = ", ".join(str(i) for i in np.unravel_index(self.element, SHAPE_OF[self.leaf]))
         return f"[{self.leaf}][{index}]" if index else f"[{self.leaf}]"
 
@@ -58,6 +60,7 @@ class Judge:
     sizes: dict[str, np.ndarray] = field(default_factory=dict)  # of each element, the largest so far
     exact: int = 0
     acceptable: int = 0
+    counts: list[int] = field(default_factory=list)  # of each leaf, the elements of the quantity that is looked at
     signs: bool = True  # whether an exact zero must have its sign
     more: float = 0.0  # ULPs beyond the budget
 
@@ -145,6 +148,7 @@ class Judge:
         dtype: np.dtype,
         exactly: list[np.ndarray] | None = None,
     ) -> None:
+        self.counts = [e.size for e in expected]
         kinds = [(a.shape, a.dtype) for a in found]
         if kinds != [(e.shape, dtype) for e in expected]:
             raise Deviation(
@@ -212,26 +216,29 @@ class Judge:
             f"{self._where(t)}, {name}{place or ''}: got {float(found)!r}, expected {float(expected)!r}: "
             f"{ulps:.3g} ULPs apart, {allowed:g} are allowed ({reason})",
             leaf=place and place.leaf,
-            element=place.element if place else 0,
+            element=(place.element or 0) if place else 0,
             t=t,
         )
 
     def _place(self, at: int) -> Place:
         """The leaf and the number of an element of the flat tree."""
-        for leaf in self.case.leaves:
-            size = math.prod(SHAPE_OF[leaf])
+        for leaf, size in zip(self.case.leaves, self.counts, strict=True):
             if at < size:
-                return Place(leaf, at)
+                return Place(leaf, at if size == math.prod(SHAPE_OF[leaf]) else None)
             at -= size
         raise IndexError(at)
 
     def _in_underflow(self) -> np.ndarray:
-        """Which elements of the flat tree have gradients among the subnormal numbers."""
+        """Which elements of the flat tree have gradients among the subnormal numbers.
+
+        A number for the whole tensor is one of them if all gradients of the tensor are.
+        """
         masks = [np.zeros(math.prod(SHAPE_OF[leaf]), bool) for leaf in self.case.leaves]
         for leaf, mask in zip(self.case.leaves, masks, strict=True):
             for regime, lanes in regimes_of(leaf):
                 mask[lanes] = regime == "underflow"
-        return np.concatenate(masks)
+        pairs = zip(masks, self.counts, strict=True)
+        return np.concatenate([mask if mask.size == count else np.full(count, mask.all()) for mask, count in pairs])
 
 
 def _with_signs(found: np.ndarray, wide: np.ndarray, where: np.ndarray | bool) -> np.ndarray:

@@ -92,9 +92,7 @@ class _Run:
         shown = tuple(Given(term(start[name], UNICODE).text, *self.view.text(values[name])) for name in names)
         lines, values = self.run(program, t, values)
         self.w = values["w"].astype(self.given.dtype)
-        self.slots = {
-            s.name: values[s.name] if s.clock == "step" else self.wide(values[s.name]) for s in program.slots
-        }
+        self.slots = {s.name: values[s.name] if s.clock == "step" else self.wide(values[s.name]) for s in program.slots}
         if program.evaluate:
             lines += self.run(program.evaluate, t, self.slots, after_step=True)[0]
         return Step(t, shown, tuple(lines))

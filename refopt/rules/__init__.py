@@ -7,6 +7,7 @@ from refopt.rules.adam import ADAM, ADAMW, AMSGRAD
 from refopt.rules.ema import EMA
 from refopt.rules.lars import LARS
 from refopt.rules.momentum import MOMENTUM
+from refopt.rules.novograd import NOVOGRAD
 from refopt.rules.sgd import SGD
 from refopt.spec.declare import Rule
 from refopt.spec.errors import unknown
@@ -18,6 +19,7 @@ RULES: dict[str, Rule] = {
         MOMENTUM,
         ADAM,
         LARS,
+        NOVOGRAD,
         EMA,
     )
 }
