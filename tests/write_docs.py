@@ -6,6 +6,7 @@
     refopt ...          what that command prints, at the root of the repository
     file PATH           a file of the repository
     which-adam          the table of which_adam.py
+    rules PREFIX        links to the pages of all rules
     source RULE DIALECT a rule's source with its clocks
     kernel RULE DIALECT the Numba kernel that is generated from it
 
@@ -18,6 +19,7 @@ import os
 import re
 import shlex
 from pathlib import Path
+from textwrap import fill
 from unittest.mock import patch
 
 from typer.testing import CliRunner
@@ -32,7 +34,7 @@ from refopt.rules import RULES, VIEWS
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(
-    r"(<!-- generated: (refopt [^>]*?|which-adam|file [^ ]+|(?:source|kernel) \w+ \w+) -->\n).*?(<!-- end -->)",
+    r"(<!-- generated: (refopt [^>]*?|which-adam|file [^ ]+|rules [^ ]+|(?:source|kernel) \w+ \w+) -->\n).*?(<!-- end -->)",
     re.DOTALL,
 )
 WIDTH = 110
@@ -48,6 +50,8 @@ def generate(what: str) -> str:
     kind, *words = what.split()
     if kind == "which-adam":
         return table()
+    if kind == "rules":
+        return fill(", ".join(f"[{name}]({words[0]}/{name}.md)" for name in (*RULES, *VIEWS)) + ".", 120)
     if kind == "refopt":
         return f"```\n$ {what}\n{output(what)}\n```"
     if kind == "file":

@@ -25,9 +25,10 @@ class Port(NamedTuple):
     """A rule as this port has it.
 
     `choices` is every axis with the choices implemented here. `slots` names the state: "zeros" and "params" are one
-    tensor per parameter, "zero" a 0-d tensor per parameter, a number is one float for all. `update(w, g, slots, *, t, axes, <numbers>)` changes w and
-    slots; it may keep neither g nor anything that shares memory with it. If it `takes_norms`, it is also given the
-    function `norms` of lists like w: of sharded tensors w is a shard, and its norm not that of the tensor.
+    tensor per parameter, "zero" a 0-d tensor per parameter, a number is one float for all. `update(w, g, slots, *, t,
+    axes, <numbers>)` changes w and slots; it may keep neither g nor anything that shares memory with it. If it
+    `takes_norms`, it is also given the function `norms` of lists like w: of sharded tensors w is a shard, and its norm
+    not that of the tensor.
     """
 
     choices: Mapping[str, tuple[str, ...]]
