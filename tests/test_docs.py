@@ -39,7 +39,7 @@ def blocks(page: Path, language: str) -> list[str]:
 BY_HAND = [page for page in PAGES if page.parent.name != "rules"]
 # Tested elsewhere; or not there.
 ELSEWHERE = (
-    *("refopt conform", "refopt identify"),
+    *("refopt conform", "refopt identify", "refopt atlas"),
     *("refopt verify optax:lars", "refopt verify my_file.py", "refopt verify --exec", "refopt verify --python"),
 )
 SHOWN = [
