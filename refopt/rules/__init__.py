@@ -3,6 +3,7 @@
 from refopt.rules.adam import ADAM
 from refopt.rules.ema import EMA
 from refopt.rules.lars import LARS
+from refopt.rules.lion import LION
 from refopt.rules.momentum import MOMENTUM
 from refopt.rules.sgd import SGD
 from refopt.spec.declare import Rule
@@ -14,6 +15,7 @@ RULES: dict[str, Rule] = {
         SGD,
         MOMENTUM,
         ADAM,
+        LION,
         LARS,
         EMA,
     )
