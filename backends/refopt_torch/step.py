@@ -17,6 +17,7 @@ from torch import Tensor
 from refopt.spec.errors import RefoptError, Unsupported, unknown
 from refopt_torch._shared import Axes, Port
 from refopt_torch.adam import ADAM
+from refopt_torch.adan import ADAN
 from refopt_torch.ema import EMA
 from refopt_torch.lars import LARS
 from refopt_torch.lion import LION
@@ -28,6 +29,7 @@ PORTS: dict[str, Port] = {
     "sgd": SGD,
     "momentum": MOMENTUM,
     "adam": ADAM,
+    "adan": ADAN,
     "lion": LION,
     "lars": LARS,
     "ema": EMA,

@@ -1,6 +1,7 @@
 """All rules, ordered from simple to complex. A new rule is one file here and its line in the list."""
 
 from refopt.rules.adam import ADAM
+from refopt.rules.adan import ADAN
 from refopt.rules.ema import EMA
 from refopt.rules.lars import LARS
 from refopt.rules.lion import LION
@@ -15,6 +16,7 @@ RULES: dict[str, Rule] = {
         SGD,
         MOMENTUM,
         ADAM,
+        ADAN,
         LION,
         LARS,
         EMA,
