@@ -17,6 +17,16 @@ import numpy as np
 from refopt.spec.declare import Slot
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt_jax import adam, ema, lars, momentum, novograd, sgd
+from refopt_jax import (
+    adam,
+    adan,
+    ema,
+    lars,
+    lion,
+    momentum,
+    novograd,
+    sgd,
+)
 from refopt_jax._shared import Axes, rounded, scalar_dtype
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -41,6 +51,8 @@ PORTS = {
     "sgd": Port(sgd.CHOICES, sgd.Coefficients, sgd.coefficients, sgd.update),
     "momentum": Port(momentum.CHOICES, momentum.Coefficients, momentum.coefficients, momentum.update),
     "adam": Port(adam.CHOICES, adam.Coefficients, adam.coefficients, adam.update, adam.advance),
+    "adan": Port(adan.CHOICES, adan.Coefficients, adan.coefficients, adan.update),
+    "lion": Port(lion.CHOICES, lion.Coefficients, lion.coefficients, lion.update),
     "lars": Port(lars.CHOICES, lars.Coefficients, lars.coefficients, lars.update),
     "novograd": Port(
         novograd.CHOICES, novograd.Coefficients, novograd.coefficients, novograd.update, of_tensors=frozenset({"v"})

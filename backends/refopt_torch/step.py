@@ -17,8 +17,10 @@ from torch import Tensor
 from refopt.spec.errors import RefoptError, Unsupported, unknown
 from refopt_torch._shared import Axes, Port
 from refopt_torch.adam import ADAM
+from refopt_torch.adan import ADAN
 from refopt_torch.ema import EMA
 from refopt_torch.lars import LARS
+from refopt_torch.lion import LION
 from refopt_torch.momentum import MOMENTUM
 from refopt_torch.novograd import NOVOGRAD
 from refopt_torch.sgd import SGD
@@ -28,6 +30,8 @@ PORTS: dict[str, Port] = {
     "sgd": SGD,
     "momentum": MOMENTUM,
     "adam": ADAM,
+    "adan": ADAN,
+    "lion": LION,
     "lars": LARS,
     "novograd": NOVOGRAD,
     "ema": EMA,

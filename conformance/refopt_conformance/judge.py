@@ -16,6 +16,7 @@ from refopt_conformance.budgets import BUDGETS, CHAIN, COEFFICIENTS, EXACT_DIGIT
 from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case
 from refopt_conformance.distance import distance
 from refopt_conformance.inputs import SHAPE_OF, regimes_of
+from refopt_conformance.nearby import between, jumped, jumps, nearby, rounding
 from refopt_conformance.reference import State, Step, average, narrow
 
 EXACT_STEPS = 3  # each step adds digits; later ones would have too many
@@ -63,6 +64,7 @@ class Judge:
     counts: list[int] = field(default_factory=list)  # of each leaf, the elements of the quantity that is looked at
     signs: bool = True  # whether an exact zero must have its sign
     more: float = 0.0  # ULPs beyond the budget
+    lost: np.ndarray | bool = False  # which elements a rounding has turned earlier in a chain
 
     def compare(self, step: Step, found: State) -> None:
         """Parameters, every slot and the average after a step."""
@@ -70,9 +72,8 @@ class Judge:
         kept = slot_dtype(step.hyper.axes, dtype)
         size = self._size("w", step.before.params, expected.params)
         exact = self._exactly(step)
-        self._arrays(
-            "parameter", step.t, "w", found.params, expected.params, size, dtype, exact.params if exact else None
-        )
+        same = exact and exact.params
+        self._arrays("parameter", step, "w", found.params, expected.params, size, dtype, same)
         if set(found.slots) != set(expected.slots):
             names = [", ".join(slots) or "none" for slots in (found.slots, expected.slots)]
             raise Deviation(f"{self._where(step.t)}: the slots are {names[0]}; expected {names[1]}", t=step.t)
@@ -80,12 +81,13 @@ class Judge:
             if isinstance(slot, list):
                 grown = self._size(name, step.before.slots[name], slot)
                 same = exact.slots[name] if exact else None
-                self._arrays("slot", step.t, name, found.slots[name], slot, grown, kept, same)
+                self._arrays("slot", step, name, found.slots[name], slot, grown, kept, same)
             else:
                 self._number(step.t, name, found.slots[name], slot)
         if found.average is not None:  # of the backend's own slots: how far these are off was seen above
             wanted = average(step.hyper, step.t, found)
-            self._arrays("average", step.t, "average", found.average, wanted, size, dtype)
+            self._arrays("average", step, "average", found.average, wanted, size, dtype)
+        self._lose(step)
 
     def compare_parameters(self, step: Step, found: list[np.ndarray]) -> None:
         """The parameters alone, of a subject that does not show its state, and may have an order of its own.
@@ -94,7 +96,8 @@ class Judge:
         """
         self.signs, self.more = False, COEFFICIENTS
         size = self._size("w", step.before.params, step.after.params)
-        self._arrays("parameter", step.t, "w", found, step.after.params, size, PARAMETER_DTYPES[self.case.dtype])
+        self._arrays("parameter", step, "w", found, step.after.params, size, PARAMETER_DTYPES[self.case.dtype])
+        self._lose(step)
 
     def pass_by(self, step: Step) -> None:
         """A step that is not looked at still says how large the elements have been."""
@@ -102,6 +105,18 @@ class Judge:
         for name, slot in step.after.slots.items():
             if isinstance(slot, list):
                 self._size(name, step.before.slots[name], slot)
+        self._lose(step)
+
+    @cached_property
+    def _rounding(self) -> float:
+        return rounding(compute_dtype(PARAMETER_DTYPES[self.case.dtype]), self.more)
+
+    def _lose(self, step: Step) -> None:
+        """In a chain, an element that a rounding may have turned may be elsewhere from there on."""
+        if self._carries and jumps(step.hyper.program):
+            here = _flat(step.after.params)
+            for other in nearby(step, self._rounding):
+                self.lost = self.lost | jumped(_flat(other.params), here, self.sizes["w"], self._rounding)
 
     def _where(self, t: int) -> str:
         return f"{self.case}, {self.mode}, t={t}"
@@ -140,7 +155,7 @@ class Judge:
     def _arrays(
         self,
         quantity: str,
-        t: int,
+        step: Step,
         name: str,
         found: list[np.ndarray],
         expected: list[np.ndarray],
@@ -149,11 +164,9 @@ class Judge:
         exactly: list[np.ndarray] | None = None,
     ) -> None:
         self.counts = [e.size for e in expected]
-        kinds = [(a.shape, a.dtype) for a in found]
-        if kinds != [(e.shape, dtype) for e in expected]:
-            raise Deviation(
-                f"{self._where(t)}, {name}: {_first_other(kinds, [(e.shape, dtype) for e in expected])}", t=t
-            )
+        t, kinds, wanted = step.t, [(a.shape, a.dtype) for a in found], [(e.shape, dtype) for e in expected]
+        if kinds != wanted:
+            raise Deviation(f"{self._where(t)}, {name}: {_first_other(kinds, wanted)}", t=t)
         wide = _flat(expected)
         if not wide.size:
             return
@@ -162,15 +175,21 @@ class Judge:
             actual = _with_signs(actual, wide, size > 0)
         if not self.signs:
             actual = _with_signs(actual, wide, True)
-        ulps = distance(actual, wide, size, PARAMETER_DTYPES[self.case.dtype] if self._drifts else None)
+        unit = PARAMETER_DTYPES[self.case.dtype] if self._drifts else None
+        ulps = distance(actual, wide, size, unit)
         budget = BUDGETS[quantity, self.case.precision, self.mode]
         allowed = budget.ulps + self.growth + self.more
         flushed = _flushed(actual, wide, size, dtype, self._in_underflow())
         # Without eps, a square that is lost divides by zero, and a chain may feed back what it divided by a tiny one.
         if self.case.numbers == "ends" or self._carries:
             flushed |= self._in_underflow()
-        self.acceptable += int((flushed & ~(ulps <= allowed)).sum())
-        ulps = np.where(flushed, 0.0, ulps)
+        over = ~(ulps <= allowed)
+        ulps = np.where(flushed | self.lost, 0.0, ulps)
+        if quantity != "average" and not (ulps <= allowed).all():
+            states = nearby(step, self._rounding)
+            others = [_flat(state.params if quantity == "parameter" else state.slots[name]) for state in states]
+            ulps = np.where(ulps <= allowed, ulps, between(actual, wide, others, size, unit))
+        self.acceptable += int((over & (ulps <= allowed)).sum())
         if exactly is not None:
             with np.errstate(over="ignore"):
                 rounded = wide.astype(dtype)

@@ -64,7 +64,7 @@ def take(case: Case, t: int, before: State, arrays: list[np.ndarray]) -> Step:
     watches = not hyper.program.reads_gradient
     given = State(arrays, before.slots) if watches else before
     grads = None if watches else arrays
-    wide = _Wide([w.shape for w in given.params], joined=Clock.TENSOR not in clocks(hyper.program))
+    wide = Wide([w.shape for w in given.params], joined=Clock.TENSOR not in clocks(hyper.program))
     params, slots = REFERENCE.update(
         hyper, t, wide.of(given.params), grads and wide.of(grads), wide.slots(given.slots, wide.of), in_place=False
     )
@@ -73,7 +73,7 @@ def take(case: Case, t: int, before: State, arrays: list[np.ndarray]) -> Step:
 
 def wide_step(step: Step) -> list[np.ndarray]:
     """The parameters after a step from any state, in float64."""
-    wide = _Wide([w.shape for w in step.before.params], joined=False)
+    wide = Wide([w.shape for w in step.before.params], joined=False)
     slots = wide.slots(step.before.slots, wide.of)
     params, _ = REFERENCE.update(
         step.hyper, step.t, wide.of(step.before.params), wide.of(step.grads or []), slots, in_place=False
@@ -90,12 +90,12 @@ def narrow(step: Step, case: Case) -> State:
 
 def average(hyper: Hyper, t: int, state: State) -> list[np.ndarray]:
     """What to evaluate with after step t, in float64, from any state."""
-    wide = _Wide([w.shape for w in state.params], joined=False)
+    wide = Wide([w.shape for w in state.params], joined=False)
     return REFERENCE.average(hyper, t, wide.of(state.params), wide.slots(state.slots, wide.of))
 
 
 @dataclass(frozen=True)
-class _Wide:
+class Wide:
     """Leaves in float64; joined into one long array, which is faster, for rules that do not tell tensors apart."""
 
     shapes: list[tuple[int, ...]]

@@ -92,7 +92,8 @@ class Summary:
         if exact:
             write(f"{exact} numbers had to be met exactly, and were, but for those that deviate")
         if acceptable:
-            write(f"{acceptable} numbers are acceptable: subnormal ones, or made of such, taken for zero")
+            what = "subnormal ones, or made of such, taken for zero, or turned by a rounding"
+            write(f"{acceptable} numbers are acceptable: {what}")
         if stats["skipped"]:
             section("skipped, and why")
         for reason, count in Counter(_reason(report) for report in stats["skipped"]).most_common():

@@ -4,8 +4,10 @@
 """
 
 from refopt.rules.adam import ADAM, ADAMW, AMSGRAD
+from refopt.rules.adan import ADAN
 from refopt.rules.ema import EMA
 from refopt.rules.lars import LARS
+from refopt.rules.lion import LION
 from refopt.rules.momentum import MOMENTUM
 from refopt.rules.novograd import NOVOGRAD
 from refopt.rules.sgd import SGD
@@ -18,6 +20,8 @@ RULES: dict[str, Rule] = {
         SGD,
         MOMENTUM,
         ADAM,
+        ADAN,
+        LION,
         LARS,
         NOVOGRAD,
         EMA,

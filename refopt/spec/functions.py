@@ -146,3 +146,4 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 REDUCTIONS = frozenset({"norm"})  # need a pass over the tensor
 PROPERTIES = frozenset({"ndim"})  # known from the shape alone
+JUMPS = frozenset({"sign", "where"})  # one rounding of the argument may change the answer by any amount

@@ -1,0 +1,70 @@
+"""What a definition comes to nearby: from arrays that are a few roundings away from those of a step.
+
+Where terms cancel that are large beside the result, one rounding of a term moves the result by many ULPs, in any order
+of operations. And where a sign is taken of what is left, a rounding may turn it: 0.9*m + 0.1*g is zero by the equations
+where g is -9*m, and of either sign once it is computed. No answer between those that the definition itself gives nearby
+is an error. So what is over a budget is held against these.
+"""
+
+from __future__ import annotations
+
+import ast
+
+import ml_dtypes
+import numpy as np
+
+from refopt.clocks import Clock, clocks
+from refopt.engines.numpy_engine import BACKEND as REFERENCE
+from refopt.spec.functions import JUMPS
+from refopt.spec.program import Program
+from refopt_conformance.distance import distance
+from refopt_conformance.reference import State, Step, Wide
+
+ROUNDINGS = 4.0  # of a term: two factors, their product, and the sum before
+SMOOTH = 64.0  # what is a jump moves an element by more than so many times what its arrays were moved by
+
+
+def jumps(program: Program) -> bool:
+    """Whether the program calls a function that jumps."""
+    nodes = (node for line in program.lines for node in ast.walk(line.value))
+    return any(isinstance(node, ast.Call) and getattr(node.func, "id", "") in JUMPS for node in nodes)
+
+
+def rounding(dtype: np.dtype, more: float) -> float:
+    """How far away nearby is, relatively; `more` is in ULPs."""
+    return (ROUNDINGS + more) * float(ml_dtypes.finfo(dtype).eps)
+
+
+def nearby(step: Step, by: float) -> list[State]:
+    """The step again from each array times 1 - `by` and 1 + `by`."""
+    wide = Wide([w.shape for w in step.before.params], joined=Clock.TENSOR not in clocks(step.hyper.program))
+    arrays = {
+        "w": wide.of(step.before.params),
+        "g": wide.of(step.grads or []),
+        **wide.slots(step.before.slots, wide.of),
+    }
+    found = []
+    for name in [name for name, array in arrays.items() if isinstance(array, list) and array]:
+        for factor in (1 - by, 1 + by):
+            with np.errstate(all="ignore"):
+                moved = arrays | {name: [x * factor for x in arrays[name]]}
+            w, g = moved.pop("w"), moved.pop("g")
+            params, slots = REFERENCE.update(step.hyper, step.t, w, g or None, moved, in_place=False)
+            found.append(State(wide.leaves(params), wide.slots(slots, wide.leaves)))
+    return found
+
+
+def jumped(there: np.ndarray, here: np.ndarray, size: np.ndarray, by: float) -> np.ndarray:
+    """Which elements are further apart than a smooth function moves."""
+    with np.errstate(all="ignore"):
+        return np.abs(there - here) > SMOOTH * by * size
+
+
+def between(
+    actual: np.ndarray, here: np.ndarray, others: list[np.ndarray], size: np.ndarray, dtype: np.dtype | None
+) -> np.ndarray:
+    """The distance in ULPs from what is expected here and nearby; of zeros that from here, for they have signs."""
+    least, most = np.min([here, *others], axis=0), np.max([here, *others], axis=0)
+    with np.errstate(all="ignore"):
+        target = np.where((actual == 0) & (here == 0), here, np.clip(actual.astype(np.float64), least, most))
+    return distance(actual, target, size, dtype)
