@@ -20,6 +20,7 @@ from refopt_torch.adam import ADAM
 from refopt_torch.ema import EMA
 from refopt_torch.lars import LARS
 from refopt_torch.momentum import MOMENTUM
+from refopt_torch.nadam import NADAM
 from refopt_torch.sgd import SGD
 from refopt_torch.sharded import brought, check_layout, check_parameter, norms, shard
 
@@ -27,6 +28,7 @@ PORTS: dict[str, Port] = {
     "sgd": SGD,
     "momentum": MOMENTUM,
     "adam": ADAM,
+    "nadam": NADAM,
     "lars": LARS,
     "ema": EMA,
 }
