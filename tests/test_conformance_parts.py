@@ -195,6 +195,7 @@ def test_only_rules_with_norms_are_allowed_more() -> None:
         "momentum": 0,
         "adam": 0,
         "nadam": 0,
+        "radam": 0,
         "lars": norm_growth(33 * 17),
         "ema": 0,
     }

@@ -21,6 +21,7 @@ from refopt_torch.ema import EMA
 from refopt_torch.lars import LARS
 from refopt_torch.momentum import MOMENTUM
 from refopt_torch.nadam import NADAM
+from refopt_torch.radam import RADAM
 from refopt_torch.sgd import SGD
 from refopt_torch.sharded import brought, check_layout, check_parameter, norms, shard
 
@@ -29,6 +30,7 @@ PORTS: dict[str, Port] = {
     "momentum": MOMENTUM,
     "adam": ADAM,
     "nadam": NADAM,
+    "radam": RADAM,
     "lars": LARS,
     "ema": EMA,
 }

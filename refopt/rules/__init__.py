@@ -5,6 +5,7 @@ from refopt.rules.ema import EMA
 from refopt.rules.lars import LARS
 from refopt.rules.momentum import MOMENTUM
 from refopt.rules.nadam import NADAM
+from refopt.rules.radam import RADAM
 from refopt.rules.sgd import SGD
 from refopt.spec.declare import Rule
 from refopt.spec.errors import unknown
@@ -16,6 +17,7 @@ RULES: dict[str, Rule] = {
         MOMENTUM,
         ADAM,
         NADAM,
+        RADAM,
         LARS,
         EMA,
     )
