@@ -27,7 +27,8 @@ DOCS = Path(__file__).parent.parent / "docs"
 # Not the defaults, so that no term vanishes. What the axes do not read is left out.
 NUMBERS = {
     "lr": 0.125, "mu": 0.75, "wd": 0.0625, "beta1": 0.75, "beta2": 0.9, "eps": 0.01, "eps_root": 0.02,
-    "dampening": 0.3, "tc": 0.2, "power": 0.5, "inv_gamma": 2.0,
+    "dampening": 0.3, "tc": 0.2, "power": 0.5, "inv_gamma": 2.0, "psi": 3.0,
+    "threshold": 4.5,
 }  # fmt: skip
 
 
@@ -135,7 +136,7 @@ def test_a_step_starts_from_what_the_last_one_showed(rule: str, dialect: str, ax
 COMMANDS = {
     "begin", "end", "frac", "sqrt", "hat", "bar", "lVert", "rVert", "textstyle", "sum", "cdot", "mathrm",
     "operatorname", "text", "max", "min", "left", "right", "le", "ge", "ne", "eta", "lambda", "mu", "beta",
-    "varepsilon", "tau", "pi", "gamma", "\\",
+    "varepsilon", "tau", "pi", "psi", "rho", "gamma", "\\",
 }  # fmt: skip
 
 

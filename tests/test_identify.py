@@ -33,6 +33,8 @@ SAME_FUNCTION = {
     ("adam", "power"): {"bias": ("none",)},
     ("adam", "first_t"): {"bias": ("none",)},
     ("adam", "eps_at"): {"bias": ("none", "m_only")},
+    # A constant momentum is beta1.
+    ("nadam", "m_decay"): {"schedule": ("constant",)},
     # A zero norm of the decayed gradient means that there is nothing to scale.
     ("lars", "zero_norm"): {"denominator": ("joint",)},
 }

@@ -138,7 +138,7 @@ def test_as_optax_corrects_the_bias_at_every_step(axes: dict[str, str], dtype: s
         step = jax.jit(refopt_jax.as_optax(hyper).update)
         for t in (1, 2, 10, 100, 1000, 2049):
             mine = {name: jnp.asarray(array) for name, array in state.items()}
-            before = RefoptState(jnp.asarray(t - 1, jnp.int32), {"m": mine["m"], "v": mine["v"]})
+            before = RefoptState(jnp.asarray(t - 1, jnp.int32), {"m": mine["m"], "v": mine["v"]}, {})
             update, _ = step(mine["g"], before, mine["w"])
             products = {"p1": values["beta1"] ** (t - 1), "p2": values["beta2"] ** (t - 1)}
             expected = reference(hyper.program, values, t, {**state, **products})["w"]

@@ -161,7 +161,7 @@ REFUSALS = {
     "slots of integers": (lambda: optax_of("adam", *[[jnp.ones(1, int)]] * 2), Unsupported, "int32 parameters are not"),
     "no gradient": (lambda: optax_of("sgd", {"a": jnp.ones(1)}, {"a": None}), RefoptError, "the tree of params"),
     "optax without params": (
-        lambda: refopt_jax.as_optax(hyper_of("sgd")).update(1.0, RefoptState(jnp.zeros((), int), {})),
+        lambda: refopt_jax.as_optax(hyper_of("sgd")).update(1.0, RefoptState(jnp.zeros((), int), {}, {})),
         RefoptError,
         "needs the parameters",
     ),

@@ -34,7 +34,8 @@ from refopt.rules import RULES, VIEWS
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(
-    r"(<!-- generated: (refopt [^>]*?|which-adam|file [^ ]+|rules [^ ]+|(?:source|kernel) \w+ \w+) -->\n).*?(<!-- end -->)",
+    r"(<!-- generated: (refopt [^>]*?|which-adam|(?:file|rules) [^ ]+|(?:source|kernel) \w+ \w+) -->\n)"
+    r".*?(<!-- end -->)",
     re.DOTALL,
 )
 WIDTH = 110

@@ -24,10 +24,11 @@ Schedule = Callable[[Any], Any]
 
 
 class RefoptState(NamedTuple):
-    """The steps taken, and the slots by name, each a tree like the parameters."""
+    """The steps taken, the slots by name, each a tree like the parameters, and those that are one number for all."""
 
     count: jax.Array  # type: ignore[assignment]  # as optax names it; tuples have a method of that name
     slots: dict[str, Any]
+    numbers: dict[str, jax.Array]
 
 
 def as_optax(hyper: Hyper, learning_rate: float | Schedule | None = None) -> optax.GradientTransformation:
@@ -39,7 +40,8 @@ def as_optax(hyper: Hyper, learning_rate: float | Schedule | None = None) -> opt
     An update is the difference `new - old`; adding it back rounds once more, to within one ULP of the rule's result.
     For float16 and bfloat16 parameters it is float32, as the rule computes it: `optax.apply_updates` then rounds once.
     (`optax.inject_hyperparams` rounds lr to the dtype of the parameters: give it `hyperparam_dtype=jnp.float32` there.)
-    Betas are fixed here, so that their running product (`power="product"`) is the power and needs no slot.
+    Betas are fixed here, so that their running product (`power="product"`) is the power and needs no slot. Other slots
+    that are one number for the whole model are computed in the trace: in float32 unless jax_enable_x64 is set.
     """
     if not isinstance(hyper, Hyper):
         raise RefoptError(f"optax: hyper must be made by a rule, as in RULES['adam'].hyper(lr=0.1); got {hyper!r}")
@@ -52,8 +54,6 @@ def as_optax(hyper: Hyper, learning_rate: float | Schedule | None = None) -> opt
         )
     if hyper.axes.get("power") == "product":
         hyper = hyper.replace(power="power")
-    if any(slot.clock == "step" for slot in hyper.program.slots):
-        raise Unsupported(f"optax: {hyper!r} keeps a number in float64 on the host; run it with refopt.update")
     if learning_rate is None:
         learning_rate = hyper.values["lr"]
     elif not callable(learning_rate) and not isinstance(learning_rate, jax.Array):
@@ -63,8 +63,10 @@ def as_optax(hyper: Hyper, learning_rate: float | Schedule | None = None) -> opt
         slots = {
             slot.name: jax.tree.map(lambda w, slot=slot: ports.initial(hyper.axes, slot, jnp.asarray(w)), params)
             for slot in hyper.program.slots
+            if slot.clock != "step"
         }
-        return RefoptState(jnp.zeros((), jnp.int32), slots)
+        numbers = {slot.name: jnp.asarray(slot.init, scalar_dtype()) for slot in hyper.program.numbers}
+        return RefoptState(jnp.zeros((), jnp.int32), slots, numbers)
 
     def update(grads: Any, state: RefoptState, params: Any = None) -> tuple[Any, RefoptState]:
         if params is None:
@@ -75,18 +77,23 @@ def as_optax(hyper: Hyper, learning_rate: float | Schedule | None = None) -> opt
             raise RefoptError(f"{hyper.rule.name}: grads must have the tree of params, {tree}; got {given}")
         gradients = [jnp.asarray(g) for g in jax.tree.leaves(grads)]
         old = {name: tree.flatten_up_to(slot) for name, slot in state.slots.items()}
-        coefficients = _coefficients(hyper, state.count, learning_rate)
+        numbers, coefficients = _coefficients(hyper, state, learning_rate)
         new, slots = ports.step(hyper.rule.algorithm, hyper.axes, coefficients, leaves, gradients, old)
         updates = [x - w.astype(x.dtype) for x, w in zip(new, leaves, strict=True)]
         new_slots = {name: tree.unflatten(arrays) for name, arrays in slots.items()}
-        return tree.unflatten(updates), RefoptState(optax.safe_increment(state.count), new_slots)
+        return tree.unflatten(updates), RefoptState(optax.safe_increment(state.count), new_slots, numbers)
 
     return optax.GradientTransformation(init, update)
 
 
-def _coefficients(hyper: Hyper, count: jax.Array, learning_rate: Any) -> tuple[Any, ...]:
-    """The coefficients of the step after `count` steps; only t and lr are traced, the rest is float64 on the host."""
-    lr = learning_rate(count) if callable(learning_rate) else learning_rate
-    t = count.astype(scalar_dtype()) + 1
+def _coefficients(hyper: Hyper, state: RefoptState, learning_rate: Any) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    """The numbers of the model after the next step, and its coefficients.
+
+    Only t, lr and these numbers are traced, the rest is float64 on the host.
+    """
+    port = ports.PORTS[hyper.rule.algorithm]
+    lr = learning_rate(state.count) if callable(learning_rate) else learning_rate
+    t = state.count.astype(scalar_dtype()) + 1
     values: Mapping[str, Any] = {**hyper.values, "lr": lr}
-    return ports.PORTS[hyper.rule.algorithm].coefficients(hyper.axes, values, t, jnp)
+    numbers = port.advance(hyper.axes, values, state.numbers, t) if port.advance else {}
+    return numbers, port.coefficients(hyper.axes, {**values, **numbers}, t, jnp)

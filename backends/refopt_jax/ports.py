@@ -16,7 +16,6 @@ import numpy as np
 
 from refopt.spec.declare import Slot
 from refopt.spec.errors import RefoptError, Unsupported
-from refopt_jax import adam, ema, lars, momentum, novograd, sgd
 from refopt_jax import (
     adam,
     adan,
@@ -24,7 +23,9 @@ from refopt_jax import (
     lars,
     lion,
     momentum,
+    nadam,
     novograd,
+    radam,
     sgd,
 )
 from refopt_jax._shared import Axes, rounded, scalar_dtype
@@ -42,7 +43,7 @@ class Port(NamedTuple):
     scalars: type[Any]
     coefficients: Callable[..., Any]
     update: Callable[..., Any]
-    advance: Callable[..., dict[str, float]] | None = None  # of slots that are one number
+    advance: Callable[..., dict[str, Any]] | None = None  # of slots that are one number, to those after step t
     average: Callable[..., jax.Array] | None = None
     of_tensors: frozenset[str] = frozenset()
 
@@ -53,6 +54,8 @@ PORTS = {
     "adam": Port(adam.CHOICES, adam.Coefficients, adam.coefficients, adam.update, adam.advance),
     "adan": Port(adan.CHOICES, adan.Coefficients, adan.coefficients, adan.update),
     "lion": Port(lion.CHOICES, lion.Coefficients, lion.coefficients, lion.update),
+    "nadam": Port(nadam.CHOICES, nadam.Coefficients, nadam.coefficients, nadam.update, nadam.advance),
+    "radam": Port(radam.CHOICES, radam.Coefficients, radam.coefficients, radam.update),
     "lars": Port(lars.CHOICES, lars.Coefficients, lars.coefficients, lars.update),
     "novograd": Port(
         novograd.CHOICES, novograd.Coefficients, novograd.coefficients, novograd.update, of_tensors=frozenset({"v"})

@@ -22,7 +22,9 @@ from refopt_torch.ema import EMA
 from refopt_torch.lars import LARS
 from refopt_torch.lion import LION
 from refopt_torch.momentum import MOMENTUM
+from refopt_torch.nadam import NADAM
 from refopt_torch.novograd import NOVOGRAD
+from refopt_torch.radam import RADAM
 from refopt_torch.sgd import SGD
 from refopt_torch.sharded import brought, check_layout, check_parameter, norms, shard
 
@@ -32,6 +34,8 @@ PORTS: dict[str, Port] = {
     "adam": ADAM,
     "adan": ADAN,
     "lion": LION,
+    "nadam": NADAM,
+    "radam": RADAM,
     "lars": LARS,
     "novograd": NOVOGRAD,
     "ema": EMA,

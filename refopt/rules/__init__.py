@@ -9,7 +9,9 @@ from refopt.rules.ema import EMA
 from refopt.rules.lars import LARS
 from refopt.rules.lion import LION
 from refopt.rules.momentum import MOMENTUM
+from refopt.rules.nadam import NADAM
 from refopt.rules.novograd import NOVOGRAD
+from refopt.rules.radam import RADAM
 from refopt.rules.sgd import SGD
 from refopt.spec.declare import Rule
 from refopt.spec.errors import unknown
@@ -22,6 +24,8 @@ RULES: dict[str, Rule] = {
         ADAM,
         ADAN,
         LION,
+        NADAM,
+        RADAM,
         LARS,
         NOVOGRAD,
         EMA,
