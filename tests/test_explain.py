@@ -135,7 +135,7 @@ def test_a_step_starts_from_what_the_last_one_showed(rule: str, dialect: str, ax
 COMMANDS = {
     "begin", "end", "frac", "sqrt", "hat", "bar", "lVert", "rVert", "textstyle", "sum", "cdot", "mathrm",
     "operatorname", "text", "max", "min", "left", "right", "le", "ge", "ne", "eta", "lambda", "mu", "beta",
-    "varepsilon", "tau", "pi", "gamma", "\\",
+    "varepsilon", "tau", "pi", "gamma", "rho", "\\",
 }  # fmt: skip
 
 

@@ -33,6 +33,8 @@ SAME_FUNCTION = {
     ("adam", "power"): {"bias": ("none",)},
     ("adam", "first_t"): {"bias": ("none",)},
     ("adam", "eps_at"): {"bias": ("none", "m_only")},
+    # With an epsilon, a gradient of zero is no step whatever it is divided by.
+    ("adagrad", "zero_sum"): {"eps_at": ("inside",)},
     # A zero norm of the decayed gradient means that there is nothing to scale.
     ("lars", "zero_norm"): {"denominator": ("joint",)},
 }

@@ -16,7 +16,7 @@ import numpy as np
 
 from refopt.spec.declare import Slot
 from refopt.spec.errors import RefoptError, Unsupported
-from refopt_jax import adam, ema, lars, momentum, rmsprop, sgd
+from refopt_jax import adagrad, adam, ema, lars, momentum, rmsprop, sgd
 from refopt_jax._shared import Axes, rounded, scalar_dtype
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -36,6 +36,7 @@ class Port(NamedTuple):
 PORTS = {
     "sgd": Port(sgd.CHOICES, sgd.Coefficients, sgd.coefficients, sgd.update),
     "momentum": Port(momentum.CHOICES, momentum.Coefficients, momentum.coefficients, momentum.update),
+    "adagrad": Port(adagrad.CHOICES, adagrad.Coefficients, adagrad.coefficients, adagrad.update),
     "rmsprop": Port(rmsprop.CHOICES, rmsprop.Coefficients, rmsprop.coefficients, rmsprop.update),
     "adam": Port(adam.CHOICES, adam.Coefficients, adam.coefficients, adam.update, adam.advance),
     "lars": Port(lars.CHOICES, lars.Coefficients, lars.coefficients, lars.update),

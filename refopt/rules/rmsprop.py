@@ -30,7 +30,8 @@ RMSPROP = Rule(
     function=rmsprop,
     hyper_parameters=(
         lr_of(0.001),
-        HyperParameter("rho", "ρ", 0.9, "[0, 1)", "decay of the mean square", ("alpha", "decay", "gamma"), (0.9375, 0.875)),
+        HyperParameter("rho", "ρ", 0.9, "[0, 1)", "decay of the mean square", ("alpha", "decay", "gamma"),
+                       (0.9375, 0.875)),
         HyperParameter("eps", "ε", 1e-8, "[0, inf)", "guard of the division", ("epsilon",), (2**-6, 2**-7)),
         HyperParameter("start", "v₀", 0.0, "[0, inf)", "what the mean square starts from", ("initial_scale",),
                        (0.25, 0.5)),
@@ -65,7 +66,7 @@ RMSPROP = Rule(
             # Not with a variance: of the first gradient alone it is zero, and what is left of it is rounding. Nor with
             # a decayed gradient, which nobody has: its square, divided by a small number, overflows too soon.
             Choice("corrected", "by 1 - rho**t", "optax.rmsprop with bias_correction=True",
-                   (before("d", "c = 1 - rho**t"), within("d", v="(v / c)")), 
+                   (before("d", "c = 1 - rho**t"), within("d", v="(v / c)")),
                    only_with={"centered": ("no",), "decay": NOT_L2}),
         )),
         Axis("velocity", "whether steps are gathered in a velocity", (
