@@ -35,6 +35,8 @@ SAME_FUNCTION = {
     ("adam", "eps_at"): {"bias": ("none", "m_only")},
     # A constant momentum is beta1.
     ("nadam", "m_decay"): {"schedule": ("constant",)},
+    # With an epsilon, a gradient of zero is no step whatever it is divided by.
+    ("adagrad", "zero_sum"): {"eps_at": ("inside",)},
     # A zero norm of the decayed gradient means that there is nothing to scale.
     ("lars", "zero_norm"): {"denominator": ("joint",)},
 }

@@ -17,6 +17,7 @@ import numpy as np
 from refopt.spec.declare import Slot
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt_jax import (
+    adagrad,
     adam,
     adan,
     ema,
@@ -26,6 +27,7 @@ from refopt_jax import (
     nadam,
     novograd,
     radam,
+    rmsprop,
     sgd,
 )
 from refopt_jax._shared import Axes, rounded, scalar_dtype
@@ -51,6 +53,8 @@ class Port(NamedTuple):
 PORTS = {
     "sgd": Port(sgd.CHOICES, sgd.Coefficients, sgd.coefficients, sgd.update),
     "momentum": Port(momentum.CHOICES, momentum.Coefficients, momentum.coefficients, momentum.update),
+    "adagrad": Port(adagrad.CHOICES, adagrad.Coefficients, adagrad.coefficients, adagrad.update),
+    "rmsprop": Port(rmsprop.CHOICES, rmsprop.Coefficients, rmsprop.coefficients, rmsprop.update),
     "adam": Port(adam.CHOICES, adam.Coefficients, adam.coefficients, adam.update, adam.advance),
     "adan": Port(adan.CHOICES, adan.Coefficients, adan.coefficients, adan.update),
     "lion": Port(lion.CHOICES, lion.Coefficients, lion.coefficients, lion.update),

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from refopt.spec.errors import RefoptError, Unsupported, unknown
 from refopt_torch._shared import Axes, Port
+from refopt_torch.adagrad import ADAGRAD
 from refopt_torch.adam import ADAM
 from refopt_torch.adan import ADAN
 from refopt_torch.ema import EMA
@@ -25,12 +26,15 @@ from refopt_torch.momentum import MOMENTUM
 from refopt_torch.nadam import NADAM
 from refopt_torch.novograd import NOVOGRAD
 from refopt_torch.radam import RADAM
+from refopt_torch.rmsprop import RMSPROP
 from refopt_torch.sgd import SGD
 from refopt_torch.sharded import brought, check_layout, check_parameter, norms, shard
 
 PORTS: dict[str, Port] = {
     "sgd": SGD,
     "momentum": MOMENTUM,
+    "adagrad": ADAGRAD,
+    "rmsprop": RMSPROP,
     "adam": ADAM,
     "adan": ADAN,
     "lion": LION,

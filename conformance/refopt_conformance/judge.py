@@ -293,11 +293,12 @@ def _flushed(
     """Which elements are what a machine makes of them that takes subnormal numbers, or squares of these, for zero.
 
     Where a gradient is that small, so may be whatever is computed from it; or a square is lost that should have divided
-    it, and it is 0/0, or of any size that it has had. Elsewhere a number below the normal ones may be zero.
+    it, and it is 0/0 or 1/0, or of any size that it has had; or one was lost from the state that a step starts with,
+    and less than nothing is left of a variance. Elsewhere a number below the normal ones may be zero.
     """
     actual, tiny = found.astype(np.float64), float(ml_dtypes.finfo(compute_dtype(dtype)).tiny)
     with np.errstate(all="ignore"):
-        lost = np.isnan(actual) | (np.abs(actual) <= 2 * np.fmax(np.abs(wide), size))
+        lost = ~np.isfinite(actual) | np.isnan(wide) | (np.abs(actual) <= 2 * np.fmax(np.abs(wide), size))
         lost |= np.abs(actual - wide) <= 2.0**64 * tiny  # a moment that was lost, divided by an epsilon
         return (in_underflow & lost) | ((actual == 0) & (np.abs(wide) < tiny) & (wide != 0))
 

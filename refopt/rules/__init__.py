@@ -3,6 +3,7 @@
 `VIEWS` are rules by other names: AdamW is an Adam.
 """
 
+from refopt.rules.adagrad import ADAGRAD
 from refopt.rules.adam import ADAM, ADAMW, AMSGRAD
 from refopt.rules.adan import ADAN
 from refopt.rules.ema import EMA
@@ -12,6 +13,7 @@ from refopt.rules.momentum import MOMENTUM
 from refopt.rules.nadam import NADAM
 from refopt.rules.novograd import NOVOGRAD
 from refopt.rules.radam import RADAM
+from refopt.rules.rmsprop import RMSPROP
 from refopt.rules.sgd import SGD
 from refopt.spec.declare import Rule
 from refopt.spec.errors import unknown
@@ -21,6 +23,8 @@ RULES: dict[str, Rule] = {
     for rule in (
         SGD,
         MOMENTUM,
+        ADAGRAD,
+        RMSPROP,
         ADAM,
         ADAN,
         LION,

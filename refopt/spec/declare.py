@@ -99,7 +99,11 @@ class HyperParameter:
 
 @dataclass(frozen=True)
 class Choice:
-    """One published convention: its edits of the canonical source, what it means, and where it is found."""
+    """One published convention: its edits of the canonical source, what it means, and where it is found.
+
+    `cancels` if it subtracts what may be as large: with numbers at the ends of their intervals nothing need be left of
+    it but rounding, so that its results cannot be compared there.
+    """
 
     name: str
     meaning: str
@@ -107,6 +111,7 @@ class Choice:
     edits: tuple[Edit, ...] = ()
     slots: tuple[Slot, ...] = ()
     only_with: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cancels: bool = False
 
 
 @dataclass(frozen=True)
