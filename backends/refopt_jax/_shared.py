@@ -110,9 +110,25 @@ def norm(x: jax.Array) -> jax.Array:
     x = x.astype(scalar_dtype())
     if x.dtype == np.float64:
         return _norm_of_norms(x)
-    largest = jnp.clip(jnp.max(jnp.abs(x), initial=0.0), 2.0**-126, 2.0**126)
-    scale = jax.lax.reduce_precision(largest, exponent_bits=8, mantissa_bits=0)  # the nearest power of two
+    scale = _scale(x)
     return _norm_of_norms(x * (1 / scale)) * scale
+
+
+def sum_of_squares(x: jax.Array) -> jax.Array:
+    """The square of the norm, exact where no addition has to round."""
+    x = x.astype(scalar_dtype())
+    scale = 1.0 if x.dtype == np.float64 else _scale(x)
+    x = x * (1 / scale)
+    x = x * x
+    for _ in range(x.ndim):  # axis by axis, as below
+        x = jnp.sum(x, axis=-1)
+    return x * scale * scale
+
+
+def _scale(x: jax.Array) -> jax.Array:
+    """The power of two nearest to the largest element."""
+    largest = jnp.clip(jnp.max(jnp.abs(x), initial=0.0), 2.0**-126, 2.0**126)
+    return jax.lax.reduce_precision(largest, exponent_bits=8, mantissa_bits=0)
 
 
 def _norm_of_norms(x: jax.Array) -> jax.Array:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from refopt_jax._shared import STATE, Axes, Scalar, Slots, carried, norm, one_minus_power, rounded, two_parts
+from refopt_jax._shared import STATE, Axes, Scalar, Slots, carried, one_minus_power, rounded, sum_of_squares, two_parts
 
 CHOICES = {
     "first_norm": ("first", "when_zero", "zeros"),
@@ -64,7 +64,7 @@ def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -
 
 def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots) -> tuple[jax.Array, Slots]:
     """One step of one parameter; its v is a 0-d array."""
-    square = norm(g) ** 2
+    square = sum_of_squares(g)
     old = slots["v"].astype(square.dtype)
     v = carried(c.beta2, c.beta2_rest, old, c.one_minus_beta2 * square)
     if axes["first_norm"] == "first":
