@@ -17,6 +17,7 @@ from torch import Tensor
 from refopt.spec.errors import RefoptError, Unsupported, unknown
 from refopt_torch._shared import Axes, Port
 from refopt_torch.adam import ADAM
+from refopt_torch.adamax import ADAMAX
 from refopt_torch.ema import EMA
 from refopt_torch.lars import LARS
 from refopt_torch.momentum import MOMENTUM
@@ -27,6 +28,7 @@ PORTS: dict[str, Port] = {
     "sgd": SGD,
     "momentum": MOMENTUM,
     "adam": ADAM,
+    "adamax": ADAMAX,
     "lars": LARS,
     "ema": EMA,
 }
