@@ -16,7 +16,7 @@ import numpy as np
 
 from refopt.spec.declare import Slot
 from refopt.spec.errors import RefoptError, Unsupported
-from refopt_jax import adam, adamax, ema, lars, momentum, sgd
+from refopt_jax import adadelta, adam, adamax, ema, lars, momentum, sgd
 from refopt_jax._shared import Axes, rounded, scalar_dtype
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -36,6 +36,7 @@ class Port(NamedTuple):
 PORTS = {
     "sgd": Port(sgd.CHOICES, sgd.Coefficients, sgd.coefficients, sgd.update),
     "momentum": Port(momentum.CHOICES, momentum.Coefficients, momentum.coefficients, momentum.update),
+    "adadelta": Port(adadelta.CHOICES, adadelta.Coefficients, adadelta.coefficients, adadelta.update),
     "adam": Port(adam.CHOICES, adam.Coefficients, adam.coefficients, adam.update, adam.advance),
     "adamax": Port(adamax.CHOICES, adamax.Coefficients, adamax.coefficients, adamax.update, adamax.advance),
     "lars": Port(lars.CHOICES, lars.Coefficients, lars.coefficients, lars.update),

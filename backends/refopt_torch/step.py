@@ -16,6 +16,7 @@ from torch import Tensor
 
 from refopt.spec.errors import RefoptError, Unsupported, unknown
 from refopt_torch._shared import Axes, Port
+from refopt_torch.adadelta import ADADELTA
 from refopt_torch.adam import ADAM
 from refopt_torch.adamax import ADAMAX
 from refopt_torch.ema import EMA
@@ -27,6 +28,7 @@ from refopt_torch.sharded import brought, check_layout, check_parameter, norms, 
 PORTS: dict[str, Port] = {
     "sgd": SGD,
     "momentum": MOMENTUM,
+    "adadelta": ADADELTA,
     "adam": ADAM,
     "adamax": ADAMAX,
     "lars": LARS,

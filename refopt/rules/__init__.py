@@ -1,5 +1,6 @@
 """All rules, ordered from simple to complex. A new rule is one file here and its line in the list."""
 
+from refopt.rules.adadelta import ADADELTA
 from refopt.rules.adam import ADAM
 from refopt.rules.adamax import ADAMAX
 from refopt.rules.ema import EMA
@@ -14,6 +15,7 @@ RULES: dict[str, Rule] = {
     for rule in (
         SGD,
         MOMENTUM,
+        ADADELTA,
         ADAM,
         ADAMAX,
         LARS,
