@@ -17,8 +17,10 @@ import numpy as np
 from refopt.spec.declare import Slot
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt_jax import (
+    adadelta,
     adagrad,
     adam,
+    adamax,
     adan,
     ema,
     lars,
@@ -60,6 +62,9 @@ PORTS = {
     "lion": Port(lion.CHOICES, lion.Coefficients, lion.coefficients, lion.update),
     "nadam": Port(nadam.CHOICES, nadam.Coefficients, nadam.coefficients, nadam.update, nadam.advance),
     "radam": Port(radam.CHOICES, radam.Coefficients, radam.coefficients, radam.update),
+    "adadelta": Port(adadelta.CHOICES, adadelta.Coefficients, adadelta.coefficients, adadelta.update),
+    "adam": Port(adam.CHOICES, adam.Coefficients, adam.coefficients, adam.update, adam.advance),
+    "adamax": Port(adamax.CHOICES, adamax.Coefficients, adamax.coefficients, adamax.update, adamax.advance),
     "lars": Port(lars.CHOICES, lars.Coefficients, lars.coefficients, lars.update),
     "novograd": Port(
         novograd.CHOICES, novograd.Coefficients, novograd.coefficients, novograd.update, of_tensors=frozenset({"v"})

@@ -16,8 +16,10 @@ from torch import Tensor
 
 from refopt.spec.errors import RefoptError, Unsupported, unknown
 from refopt_torch._shared import Axes, Port
+from refopt_torch.adadelta import ADADELTA
 from refopt_torch.adagrad import ADAGRAD
 from refopt_torch.adam import ADAM
+from refopt_torch.adamax import ADAMAX
 from refopt_torch.adan import ADAN
 from refopt_torch.ema import EMA
 from refopt_torch.lars import LARS
@@ -40,6 +42,9 @@ PORTS: dict[str, Port] = {
     "lion": LION,
     "nadam": NADAM,
     "radam": RADAM,
+    "adadelta": ADADELTA,
+    "adam": ADAM,
+    "adamax": ADAMAX,
     "lars": LARS,
     "novograd": NOVOGRAD,
     "ema": EMA,

@@ -3,8 +3,10 @@
 `VIEWS` are rules by other names: AdamW is an Adam.
 """
 
+from refopt.rules.adadelta import ADADELTA
 from refopt.rules.adagrad import ADAGRAD
 from refopt.rules.adam import ADAM, ADAMW, AMSGRAD
+from refopt.rules.adamax import ADAMAX
 from refopt.rules.adan import ADAN
 from refopt.rules.ema import EMA
 from refopt.rules.lars import LARS
@@ -30,6 +32,9 @@ RULES: dict[str, Rule] = {
         LION,
         NADAM,
         RADAM,
+        ADADELTA,
+        ADAM,
+        ADAMAX,
         LARS,
         NOVOGRAD,
         EMA,
