@@ -63,7 +63,6 @@ PORTS = {
     "nadam": Port(nadam.CHOICES, nadam.Coefficients, nadam.coefficients, nadam.update, nadam.advance),
     "radam": Port(radam.CHOICES, radam.Coefficients, radam.coefficients, radam.update),
     "adadelta": Port(adadelta.CHOICES, adadelta.Coefficients, adadelta.coefficients, adadelta.update),
-    "adam": Port(adam.CHOICES, adam.Coefficients, adam.coefficients, adam.update, adam.advance),
     "adamax": Port(adamax.CHOICES, adamax.Coefficients, adamax.coefficients, adamax.update, adamax.advance),
     "lars": Port(lars.CHOICES, lars.Coefficients, lars.coefficients, lars.update),
     "novograd": Port(

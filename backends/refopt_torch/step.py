@@ -43,7 +43,6 @@ PORTS: dict[str, Port] = {
     "nadam": NADAM,
     "radam": RADAM,
     "adadelta": ADADELTA,
-    "adam": ADAM,
     "adamax": ADAMAX,
     "lars": LARS,
     "novograd": NOVOGRAD,
