@@ -48,7 +48,7 @@ class Coefficients(NamedTuple):
     lr_wd: Scalar
 
 
-def advance(values: Mapping[str, float], products: Mapping[str, float]) -> dict[str, float]:
+def advance(axes: Axes, values: Mapping[str, Scalar], products: Mapping[str, Scalar], t: Scalar) -> dict[str, Scalar]:
     """The product of the beta1 (slot p1, where the axes keep it) after one more step."""
     return {name: product * values["beta1"] for name, product in products.items()}
 
