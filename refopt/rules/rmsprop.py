@@ -71,7 +71,7 @@ RMSPROP = Rule(
         )),
         Axis("velocity", "whether steps are gathered in a velocity", (
             Choice("none", "each step is made for itself", "Tieleman & Hinton 2012"),
-            Choice("heavy_ball", "the step is the velocity", "Graves 2013, equation (41); torch, Keras, optax",
+            Choice("heavy_ball", "the step is the velocity", "Graves 2013, equation (40); torch, Keras, optax",
                    (after("x", "u = mu * u + x"), within("w", x="u")), (U,)),
             Choice("nesterov", "the step looks ahead along the new velocity", "optax.rmsprop with nesterov=True",
                    (after("x", "u = mu * u + x"), within("w", x="(x + mu * u)")), (U,)),
@@ -79,7 +79,7 @@ RMSPROP = Rule(
         Axis("lr_at", "where the learning rate acts", (
             Choice("outside", "on the velocity: a new rate acts on all past steps at once", "torch"),
             Choice("inside", "on what enters the velocity: each step keeps the rate of its day",
-                   "Graves 2013, equation (41); TensorFlow, Keras, optax",
+                   "Graves 2013, equation (40); TensorFlow, Keras, optax",
                    (line("x = lr * (...)"), within("w", lr="1")), only_with={"velocity": RIDING}),
         )),
         STATE_DTYPE,
