@@ -2,8 +2,8 @@
 
 The averages start from the first gradient and the first change; or from zero, for which they are then corrected.
 
-No tensor is divided by a scalar, all are multiplied with its reciprocal, but for the proximal decay, which would round
-twice: XLA turns such a division into a product or leaves it alone, and of the same program does always the same.
+No tensor is divided by a scalar, all are multiplied with its reciprocal. XLA turns a division into that or leaves it
+alone, depending on what else is in the model and on how it is sharded: one element would come to different bits.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Coefficients(NamedTuple):
     outside: Scalar
     wd: Scalar
     lr_wd: Scalar
-    proximal: Scalar
+    shrinking: Scalar
 
 
 def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -> Coefficients:
@@ -87,7 +87,7 @@ def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -
         outside=outside,
         wd=wd,
         lr_wd=lr * wd,
-        proximal=1 + lr * wd,
+        shrinking=lr * wd / (1 + lr * wd),
     )
 
 
@@ -104,6 +104,6 @@ def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots
         m, v, n = jnp.where(c.t == 1, g, m), jnp.where(c.t <= 2, change, v), jnp.where(c.t == 1, ahead * ahead, n)
     d = jnp.sqrt(n * c.over_c3 + c.inside) + c.outside
     w = decay_before(axes, c, w) - c.lr * ((m * c.over_c1 + c.weight_over_c2 * v) / d)
-    if axes["decay"] == "proximal":
-        w = w / c.proximal
+    if axes["decay"] == "proximal":  # w / (1 + lr*wd), of which the reciprocal would lose a digit at every step
+        w = jnp.where(jnp.isinf(w), w, w - c.shrinking * w)
     return w, {"m": m, "v": v, "n": n, "p": g}

@@ -81,7 +81,8 @@ def memory_may_be_donated(case: Case, driver: Driver) -> None:
     """A program of the user's around `update` may take the memory of parameters and slots: the bits are the same.
 
     It starts from what `init` hands out, and goes on from what it gave back itself. It is held against the definition
-    too: inside such a program numbers are constants, which a compiler may fold.
+    too: inside such a program numbers are constants, which a compiler may fold. Its second gradients turn some elements
+    and others not: only so does a step that is a sign show whether it is made from old or new momentum.
     """
     compiled = _member(driver, "compiled", "offers no program around update to donate to")
     few = fewer(case)
@@ -89,6 +90,7 @@ def memory_may_be_donated(case: Case, driver: Driver) -> None:
     if step.grads is None:  # what is watched is what `init` is given
         watched = step.before.params
         step = take(few, 1, State(watched, REFERENCE.init(step.hyper, watched)), watched)
+    turning = step.grads and [-_rising(g) * g for g in step.grads]
     numbers: dict[str, float] = {}
 
     def body(params: list[Any], arrays: dict[str, Any], grads: list[Any] | None) -> tuple[list[Any], dict[str, Any]]:
@@ -102,10 +104,9 @@ def memory_may_be_donated(case: Case, driver: Driver) -> None:
         program = compiled(body, donate=donate)
         params = driver.adopt([np.array(w) for w in step.before.params])
         arrays = dict(element(driver.backend.init(step.hyper, params)))
-        grads = step.grads and driver.adopt(step.grads)
         found = []
-        for _ in range(2):
-            params, arrays = program(params, arrays, grads)
+        for given in (step.grads, turning):
+            params, arrays = program(params, arrays, given and driver.adopt(given))
             found.append(driver.read(step.hyper, 1, params, arrays | numbers))
         results.append(found)
     for kept, donated in zip(*results, strict=True):
@@ -113,6 +114,11 @@ def memory_may_be_donated(case: Case, driver: Driver) -> None:
             same = [x.tobytes() for x in one] == [x.tobytes() for x in other]
             demand(same, case, f"where memory is donated, {name} comes to other values")
     Judge(few, ONE_STEP).compare(step, results[0][0])
+
+
+def _rising(x: np.ndarray) -> np.ndarray:
+    """From 0 to 1 over the elements."""
+    return np.linspace(0, 1, x.size).reshape(x.shape).astype(x.dtype)
 
 
 def _quantities(one: State, other: State) -> Iterator[tuple[str, list[np.ndarray], list[np.ndarray]]]:
