@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 SomeSubject = TypeVar("SomeSubject", bound="Subject")
 DTYPE = "float64"  # of the parameters and gradients that probes have: there, rounding hides nothing
 BETAS = ("beta1", "beta2")  # which may be given as one argument, betas
-QUIET = {"eps_root"}  # whose 0 is no convention: it is probed only where the user gives it
+QUIET = {"eps_root"}  # whose 0 is no convention: it is probed where the user gives it, or the subject has another
 
 
 def dtype_of_probes(subject: Subject) -> str:
@@ -124,10 +124,10 @@ def names(subject: str, interface: Interface, options: Mapping[str, Any], rule: 
             raise unknown(subject, "argument", name, interface.arguments)
     # Of two names for one number (lr, and learning_rate that may replace it) the first is meant.
     argument = {ours: own for own, ours in reversed(known.items())}
-    settable = frozenset(argument) - (QUIET - set(fixed))
     may = {ours for ours, own in argument.items() if interface.per_step is None or own in interface.per_step}
     taken = interface.arguments
     defaults = {n: float(taken[own]) for n, own in reversed(argument.items()) if is_number(taken.get(own))}
+    settable = frozenset(argument) - {n for n in QUIET - set(fixed) if not defaults.get(n)}
     return Names(argument, settable, settable & may, fixed, others, defaults)
 
 
