@@ -16,6 +16,7 @@ from torch import Tensor
 
 from refopt.spec.errors import RefoptError, Unsupported, unknown
 from refopt_torch._shared import Axes, Port
+from refopt_torch.adabelief import ADABELIEF
 from refopt_torch.adam import ADAM
 from refopt_torch.ema import EMA
 from refopt_torch.lars import LARS
@@ -27,6 +28,7 @@ PORTS: dict[str, Port] = {
     "sgd": SGD,
     "momentum": MOMENTUM,
     "adam": ADAM,
+    "adabelief": ADABELIEF,
     "lars": LARS,
     "ema": EMA,
 }

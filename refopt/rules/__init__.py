@@ -1,5 +1,6 @@
 """All rules, ordered from simple to complex. A new rule is one file here and its line in the list."""
 
+from refopt.rules.adabelief import ADABELIEF
 from refopt.rules.adam import ADAM
 from refopt.rules.ema import EMA
 from refopt.rules.lars import LARS
@@ -14,6 +15,7 @@ RULES: dict[str, Rule] = {
         SGD,
         MOMENTUM,
         ADAM,
+        ADABELIEF,
         LARS,
         EMA,
     )
