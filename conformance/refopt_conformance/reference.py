@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from refopt.clocks import Clock, clocks
-from refopt.engines.dtypes import PARAMETER_DTYPES, slot_dtype
+from refopt.engines.dtypes import PARAMETER_DTYPES, compute_dtype, slot_dtype
 from refopt.engines.dtypes import rounded as _cast
 from refopt.engines.numpy_engine import BACKEND as REFERENCE
 from refopt.spec.hyper import Hyper
@@ -24,6 +25,7 @@ from refopt_conformance.inputs import gradients, parameters
 
 ONE_STEP_AT = (1, 2, 3, 10, 300, 2049)  # bfloat16 counts to 256, float16 to 2048
 LATE = (1, 2, 3, 2049, 40002, 200001)  # 16 bits count to 32767; only at the ends of intervals a beta remembers so much
+NUDGES = 8  # how often an input is moved to see what hangs on its last digit
 SHORT = 12  # a short chain; single steps after it start from its last state: any state is as good as another
 
 
@@ -86,6 +88,29 @@ def narrow(step: Step, case: Case) -> State:
     before = rounded(step.before, case)
     params, slots = REFERENCE.update(step.hyper, step.t, before.params, step.grads, before.slots, in_place=False)
     return State(params, slots)
+
+
+def nudged(case: Case, step: Step, *, carries: bool) -> Iterator[State]:
+    """States after a step that is given everything half a unit off, this way or that; and each step before, in a chain.
+
+    The unit of gradients and slots is that of the dtype in which they are computed with. Where these states lie far
+    apart, no program that rounds can know better: a choice by element falls on what a rounding decides, or what a
+    cancellation left is divided by.
+    """
+    kept = PARAMETER_DTYPES[case.dtype]
+    coarse, fine = (float(ml_dtypes.finfo(dtype).eps) / 2 for dtype in (kept, compute_dtype(kept)))
+    for seed in range(NUDGES):
+        random = np.random.default_rng(seed)
+
+        def off(arrays: list[np.ndarray], by: float, random: np.random.Generator = random) -> list[np.ndarray]:
+            return [x.astype(np.float64) * (1 + by * random.choice([-1.0, 1.0], x.shape)) for x in arrays]
+
+        state = initial(case) if carries else step.before
+        for t in range(1 if carries else step.t, step.t + 1):
+            slots = {name: off(slot, fine) if isinstance(slot, list) else slot for name, slot in state.slots.items()}
+            grads = off(arriving(case, t) if step.grads is None or t != step.t else step.grads, fine)
+            state = take(case, t, State(off(state.params, coarse), slots), grads).after
+        yield state
 
 
 def average(hyper: Hyper, t: int, state: State) -> list[np.ndarray]:
