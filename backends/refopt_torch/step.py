@@ -23,12 +23,14 @@ from refopt_torch.lars import LARS
 from refopt_torch.momentum import MOMENTUM
 from refopt_torch.sgd import SGD
 from refopt_torch.sharded import brought, check_layout, check_parameter, norms, shard
+from refopt_torch.yogi import YOGI
 
 PORTS: dict[str, Port] = {
     "sgd": SGD,
     "momentum": MOMENTUM,
     "adam": ADAM,
     "adabelief": ADABELIEF,
+    "yogi": YOGI,
     "lars": LARS,
     "ema": EMA,
 }

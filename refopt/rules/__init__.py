@@ -6,6 +6,7 @@ from refopt.rules.ema import EMA
 from refopt.rules.lars import LARS
 from refopt.rules.momentum import MOMENTUM
 from refopt.rules.sgd import SGD
+from refopt.rules.yogi import YOGI
 from refopt.spec.declare import Rule
 from refopt.spec.errors import unknown
 
@@ -16,6 +17,7 @@ RULES: dict[str, Rule] = {
         MOMENTUM,
         ADAM,
         ADABELIEF,
+        YOGI,
         LARS,
         EMA,
     )
