@@ -69,6 +69,13 @@ def one_minus_power(beta: float, t: Scalar) -> Scalar:
     return jnp.where(x < 0.7, x * series, 1 - jnp.exp(-x))
 
 
+def split_power(rate: Scalar, xp: Any) -> tuple[Scalar, Scalar]:
+    """A power of two and what is left of the rate, from 1 to 2. Of zero and infinity there is nothing to split off."""
+    fraction, exponent = xp.frexp(rate)
+    splits = xp.isfinite(rate) & (rate != 0)
+    return xp.where(splits, xp.ldexp(1.0, exponent - 1), rate), xp.where(splits, 2 * fraction, 1.0)
+
+
 def decayed_gradient(axes: Axes, c: Any, w: jax.Array, g: jax.Array) -> jax.Array:
     """g + wd*w if the decay is L2 regularisation, else g itself."""
     return g + c.wd * w if axes["decay"] == "l2" else g

@@ -30,6 +30,7 @@ from refopt_jax._shared import (
     decayed_gradient,
     one_minus_power,
     rounded,
+    split_power,
     two_parts,
 )
 
@@ -71,7 +72,7 @@ def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -
     lr, eps, wd = values["lr"], values["eps"], values["wd"]
     c1 = _correction(axes, values, "p1", values["beta1"], t) if axes["bias"] in ("both", "m_only") else 1.0
     c2 = _correction(axes, values, "p2", values["beta2"], t) if axes["bias"] in ("both", "v_only") else 1.0
-    power, rest = _split_power(lr / c1, xp)
+    power, rest = split_power(lr / c1, xp)
     # "raw" adds eps to the uncorrected moment: seen from the corrected one, eps is divided by the correction.
     inside, outside = {
         "outside_hat": (0.0, eps),
@@ -104,13 +105,6 @@ def _correction(axes: Axes, values: Mapping[str, Scalar], product: str, beta: fl
         return 1 - values[product]
     first = {"0": -1, "1": 0, "2": 1}[axes["first_t"]]  # t counts from 1
     return one_minus_power(beta, t + first)
-
-
-def _split_power(rate: Scalar, xp: Any) -> tuple[Scalar, Scalar]:
-    """A power of two and what is left of the rate, from 1 to 2. Of zero and infinity there is nothing to split off."""
-    fraction, exponent = xp.frexp(rate)
-    splits = xp.isfinite(rate) & (rate != 0)
-    return xp.where(splits, xp.ldexp(1.0, exponent - 1), rate), xp.where(splits, 2 * fraction, 1.0)
 
 
 def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots) -> tuple[jax.Array, Slots]:

@@ -17,6 +17,7 @@ import numpy as np
 from refopt.spec.declare import Slot
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt_jax import (
+    adabelief,
     adadelta,
     adagrad,
     adam,
@@ -31,6 +32,7 @@ from refopt_jax import (
     radam,
     rmsprop,
     sgd,
+    yogi,
 )
 from refopt_jax._shared import Axes, rounded, scalar_dtype
 
@@ -64,6 +66,8 @@ PORTS = {
     "radam": Port(radam.CHOICES, radam.Coefficients, radam.coefficients, radam.update),
     "adadelta": Port(adadelta.CHOICES, adadelta.Coefficients, adadelta.coefficients, adadelta.update),
     "adamax": Port(adamax.CHOICES, adamax.Coefficients, adamax.coefficients, adamax.update, adamax.advance),
+    "adabelief": Port(adabelief.CHOICES, adabelief.Coefficients, adabelief.coefficients, adabelief.update),
+    "yogi": Port(yogi.CHOICES, yogi.Coefficients, yogi.coefficients, yogi.update),
     "lars": Port(lars.CHOICES, lars.Coefficients, lars.coefficients, lars.update),
     "novograd": Port(
         novograd.CHOICES, novograd.Coefficients, novograd.coefficients, novograd.update, of_tensors=frozenset({"v"})

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from refopt.spec.errors import RefoptError, Unsupported, unknown
 from refopt_torch._shared import Axes, Port
+from refopt_torch.adabelief import ADABELIEF
 from refopt_torch.adadelta import ADADELTA
 from refopt_torch.adagrad import ADAGRAD
 from refopt_torch.adam import ADAM
@@ -31,6 +32,7 @@ from refopt_torch.radam import RADAM
 from refopt_torch.rmsprop import RMSPROP
 from refopt_torch.sgd import SGD
 from refopt_torch.sharded import brought, check_layout, check_parameter, norms, shard
+from refopt_torch.yogi import YOGI
 
 PORTS: dict[str, Port] = {
     "sgd": SGD,
@@ -44,6 +46,8 @@ PORTS: dict[str, Port] = {
     "radam": RADAM,
     "adadelta": ADADELTA,
     "adamax": ADAMAX,
+    "adabelief": ADABELIEF,
+    "yogi": YOGI,
     "lars": LARS,
     "novograd": NOVOGRAD,
     "ema": EMA,

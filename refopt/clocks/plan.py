@@ -16,13 +16,13 @@ is made for each outcome, so that what an element sees is straight-line.
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 from refopt.clocks.analysis import Clock, clock_of, initial_clocks
 from refopt.spec.functions import REDUCTIONS
-from refopt.spec.lines import Line, expression, names_read, prune, rewrite, source_of
+from refopt.spec.lines import Line, expression, names_read, prune, rewrite, source_of, substitute
 from refopt.spec.program import Program
 
 
@@ -58,18 +58,26 @@ class Plan:
 
 
 @cache
-def tests(program: Program) -> tuple[ast.expr, ...]:
-    """The conditions on the step that choose between element expressions; the host decides them."""
+def tests(program: Program) -> Mapping[str, ast.expr]:
+    """The conditions on the step that choose between element expressions; the host decides them.
+
+    By their source: the same in terms of what the step begins with, for they are decided before a line is run.
+    """
     found: dict[str, ast.expr] = {}
     names = initial_clocks(program)
+    known: dict[str, ast.expr] = {}  # values of the step that lines have assigned
     for line in program.lines:
         for node in ast.walk(line.value):
             if isinstance(node, ast.IfExp) and clock_of(node, names) is Clock.ELEMENT:
                 if clock_of(node.test, names) is not Clock.STEP:
                     raise SyntaxError(f"{line.text}: only a test on the step can choose between element expressions")
-                found[source_of(node.test)] = node.test
+                found[source_of(node.test)] = substitute(node.test, known)
         names[line.target] = clock_of(line.value, names)
-    return tuple(found.values())
+        if names[line.target] is Clock.STEP:
+            known[line.target] = substitute(line.value, known)
+        else:
+            known.pop(line.target, None)
+    return found
 
 
 @cache
@@ -83,7 +91,7 @@ class _Planner:
 
     def __init__(self, program: Program, outcomes: Sequence[bool]) -> None:
         self.program = program
-        self.outcomes = {source_of(test): outcome for test, outcome in zip(tests(program), outcomes, strict=True)}
+        self.outcomes = dict(zip(tests(program), outcomes, strict=True))
         self.names = initial_clocks(program)
         self.rebound = {line.target for line in program.lines}
         self.step: list[Line] = []

@@ -187,7 +187,7 @@ class ArenaSlots(dict[str, Any]):
 
 def decide(program: Program, values: dict[str, Any]) -> tuple[bool, ...]:
     """The outcome of each test on the step."""
-    return tuple(bool(eval(source_of(test), dict(FUNCTIONS), values)) for test in tests(program))
+    return tuple(bool(eval(source_of(test), dict(FUNCTIONS), values)) for test in tests(program).values())
 
 
 @cache

@@ -3,6 +3,7 @@
 `VIEWS` are rules by other names: AdamW is an Adam.
 """
 
+from refopt.rules.adabelief import ADABELIEF
 from refopt.rules.adadelta import ADADELTA
 from refopt.rules.adagrad import ADAGRAD
 from refopt.rules.adam import ADAM, ADAMW, AMSGRAD
@@ -17,6 +18,7 @@ from refopt.rules.novograd import NOVOGRAD
 from refopt.rules.radam import RADAM
 from refopt.rules.rmsprop import RMSPROP
 from refopt.rules.sgd import SGD
+from refopt.rules.yogi import YOGI
 from refopt.spec.declare import Rule
 from refopt.spec.errors import unknown
 
@@ -35,6 +37,8 @@ RULES: dict[str, Rule] = {
         ADADELTA,
         ADAM,
         ADAMAX,
+        ADABELIEF,
+        YOGI,
         LARS,
         NOVOGRAD,
         EMA,
