@@ -20,12 +20,14 @@ from refopt_torch.adam import ADAM
 from refopt_torch.ema import EMA
 from refopt_torch.lars import LARS
 from refopt_torch.momentum import MOMENTUM
+from refopt_torch.rprop import RPROP
 from refopt_torch.sgd import SGD
 from refopt_torch.sharded import brought, check_layout, check_parameter, norms, shard
 
 PORTS: dict[str, Port] = {
     "sgd": SGD,
     "momentum": MOMENTUM,
+    "rprop": RPROP,
     "adam": ADAM,
     "lars": LARS,
     "ema": EMA,

@@ -4,6 +4,7 @@ from refopt.rules.adam import ADAM
 from refopt.rules.ema import EMA
 from refopt.rules.lars import LARS
 from refopt.rules.momentum import MOMENTUM
+from refopt.rules.rprop import RPROP
 from refopt.rules.sgd import SGD
 from refopt.spec.declare import Rule
 from refopt.spec.errors import unknown
@@ -13,6 +14,7 @@ RULES: dict[str, Rule] = {
     for rule in (
         SGD,
         MOMENTUM,
+        RPROP,
         ADAM,
         LARS,
         EMA,
