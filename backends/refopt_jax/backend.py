@@ -138,8 +138,11 @@ class JaxBackend:
         _check(hyper, params, grads)
         numbers, arrays = _split(slots)
         if (advance := PORTS[hyper.rule.name].advance) is not None:
-            numbers = advance(hyper.values, numbers)
-        scalars = _scalars(hyper, t, numbers)
+            before = {f"{name}_before": value for name, value in numbers.items()}
+            numbers = advance({**hyper.values, "t": t}, numbers)
+            scalars = _scalars(hyper, t, {**before, **numbers})
+        else:
+            scalars = _scalars(hyper, t, numbers)
         given = None if grads is None else list(grads)
         new, arrays = compiled_step(hyper.rule.name, _key(hyper.axes), scalars, list(params), given, arrays)
         return (list(params) if grads is None else new), {**slots, **numbers, **arrays}

@@ -16,7 +16,7 @@ import numpy as np
 
 from refopt.spec.declare import Slot
 from refopt.spec.errors import RefoptError, Unsupported
-from refopt_jax import adam, ema, lars, momentum, rprop, sgd
+from refopt_jax import adam, asgd, ema, lars, momentum, rprop, sgd
 from refopt_jax._shared import Axes, rounded, scalar_dtype
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -36,6 +36,7 @@ class Port(NamedTuple):
 PORTS = {
     "sgd": Port(sgd.CHOICES, sgd.Coefficients, sgd.coefficients, sgd.update),
     "momentum": Port(momentum.CHOICES, momentum.Coefficients, momentum.coefficients, momentum.update),
+    "asgd": Port(asgd.CHOICES, asgd.Coefficients, asgd.coefficients, asgd.update, asgd.advance, asgd.average),
     "rprop": Port(rprop.CHOICES, rprop.Coefficients, rprop.coefficients, rprop.update),
     "adam": Port(adam.CHOICES, adam.Coefficients, adam.coefficients, adam.update, adam.advance),
     "lars": Port(lars.CHOICES, lars.Coefficients, lars.coefficients, lars.update),

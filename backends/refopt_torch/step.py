@@ -17,6 +17,7 @@ from torch import Tensor
 from refopt.spec.errors import RefoptError, Unsupported, unknown
 from refopt_torch._shared import Axes, Port
 from refopt_torch.adam import ADAM
+from refopt_torch.asgd import ASGD
 from refopt_torch.ema import EMA
 from refopt_torch.lars import LARS
 from refopt_torch.momentum import MOMENTUM
@@ -27,6 +28,7 @@ from refopt_torch.sharded import brought, check_layout, check_parameter, norms, 
 PORTS: dict[str, Port] = {
     "sgd": SGD,
     "momentum": MOMENTUM,
+    "asgd": ASGD,
     "rprop": RPROP,
     "adam": ADAM,
     "lars": LARS,

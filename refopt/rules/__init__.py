@@ -1,6 +1,7 @@
 """All rules, ordered from simple to complex. A new rule is one file here and its line in the list."""
 
 from refopt.rules.adam import ADAM
+from refopt.rules.asgd import ASGD
 from refopt.rules.ema import EMA
 from refopt.rules.lars import LARS
 from refopt.rules.momentum import MOMENTUM
@@ -14,6 +15,7 @@ RULES: dict[str, Rule] = {
     for rule in (
         SGD,
         MOMENTUM,
+        ASGD,
         RPROP,
         ADAM,
         LARS,
