@@ -137,9 +137,10 @@ class JaxBackend:
     ) -> tuple[list[jax.Array], Slots]:
         _check(hyper, params, grads)
         numbers, arrays = _split(slots)
+        before = {f"{name}_before": value for name, value in numbers.items()}
         if (advance := PORTS[hyper.rule.algorithm].advance) is not None:
             numbers = advance(hyper.axes, hyper.values, numbers, t)
-        scalars = _scalars(hyper, t, numbers)
+        scalars = _scalars(hyper, t, {**before, **numbers})
         given = None if grads is None else list(grads)
         new, arrays = compiled_step(hyper.rule.algorithm, _key(hyper.axes), scalars, list(params), given, arrays)
         return (list(params) if grads is None else new), {**slots, **numbers, **arrays}

@@ -96,4 +96,5 @@ def _coefficients(hyper: Hyper, state: RefoptState, learning_rate: Any) -> tuple
     t = state.count.astype(scalar_dtype()) + 1
     values: Mapping[str, Any] = {**hyper.values, "lr": lr}
     numbers = port.advance(hyper.axes, values, state.numbers, t) if port.advance else {}
-    return numbers, port.coefficients(hyper.axes, {**values, **numbers}, t, jnp)
+    before = {f"{name}_before": number for name, number in state.numbers.items()}
+    return numbers, port.coefficients(hyper.axes, {**values, **before, **numbers}, t, jnp)

@@ -23,6 +23,7 @@ from refopt_jax import (
     adam,
     adamax,
     adan,
+    asgd,
     ema,
     lars,
     lion,
@@ -31,6 +32,7 @@ from refopt_jax import (
     novograd,
     radam,
     rmsprop,
+    rprop,
     sgd,
     yogi,
 )
@@ -49,7 +51,7 @@ class Port(NamedTuple):
     scalars: type[Any]
     coefficients: Callable[..., Any]
     update: Callable[..., Any]
-    advance: Callable[..., dict[str, Any]] | None = None  # of slots that are one number, to those after step t
+    advance: Callable[..., dict[str, Any]] | None = None  # of slots that are one number for all, to those after step t
     average: Callable[..., jax.Array] | None = None
     of_tensors: frozenset[str] = frozenset()
 
@@ -59,6 +61,8 @@ PORTS = {
     "momentum": Port(momentum.CHOICES, momentum.Coefficients, momentum.coefficients, momentum.update),
     "adagrad": Port(adagrad.CHOICES, adagrad.Coefficients, adagrad.coefficients, adagrad.update),
     "rmsprop": Port(rmsprop.CHOICES, rmsprop.Coefficients, rmsprop.coefficients, rmsprop.update),
+    "asgd": Port(asgd.CHOICES, asgd.Coefficients, asgd.coefficients, asgd.update, asgd.advance, asgd.average),
+    "rprop": Port(rprop.CHOICES, rprop.Coefficients, rprop.coefficients, rprop.update),
     "adam": Port(adam.CHOICES, adam.Coefficients, adam.coefficients, adam.update, adam.advance),
     "adan": Port(adan.CHOICES, adan.Coefficients, adan.coefficients, adan.update),
     "lion": Port(lion.CHOICES, lion.Coefficients, lion.coefficients, lion.update),

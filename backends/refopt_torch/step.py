@@ -22,6 +22,7 @@ from refopt_torch.adagrad import ADAGRAD
 from refopt_torch.adam import ADAM
 from refopt_torch.adamax import ADAMAX
 from refopt_torch.adan import ADAN
+from refopt_torch.asgd import ASGD
 from refopt_torch.ema import EMA
 from refopt_torch.lars import LARS
 from refopt_torch.lion import LION
@@ -30,6 +31,7 @@ from refopt_torch.nadam import NADAM
 from refopt_torch.novograd import NOVOGRAD
 from refopt_torch.radam import RADAM
 from refopt_torch.rmsprop import RMSPROP
+from refopt_torch.rprop import RPROP
 from refopt_torch.sgd import SGD
 from refopt_torch.sharded import brought, check_layout, check_parameter, norms, shard
 from refopt_torch.yogi import YOGI
@@ -39,6 +41,8 @@ PORTS: dict[str, Port] = {
     "momentum": MOMENTUM,
     "adagrad": ADAGRAD,
     "rmsprop": RMSPROP,
+    "asgd": ASGD,
+    "rprop": RPROP,
     "adam": ADAM,
     "adan": ADAN,
     "lion": LION,

@@ -12,6 +12,7 @@ import numpy as np
 
 from refopt.clocks import Clock, clocks
 from refopt.engines.dtypes import PARAMETER_DTYPES, compute_dtype, slot_dtype
+from refopt.spec.lines import names_read
 from refopt_conformance.budgets import BUDGETS, CHAIN, COEFFICIENTS, EXACT_DIGITS, LONG_CHAIN, Key, norm_growth
 from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case
 from refopt_conformance.distance import distance
@@ -80,6 +81,8 @@ class Judge:
         for name, slot in expected.slots.items():
             if isinstance(slot, list):
                 grown = self._size(name, step.before.slots[name], slot)
+                if name in self._averaged:
+                    grown = np.fmax(grown, np.where(np.isfinite(size), size, 0.0))
                 same = exact.slots[name] if exact else None
                 self._arrays("slot", step, name, found.slots[name], slot, grown, kept, same)
             else:
@@ -132,6 +135,13 @@ class Judge:
         if Clock.TENSOR not in clocks(self.case.conventions.program) or self.case.dtype in HALF_DTYPES:
             return 0.0
         return norm_growth(max(math.prod(SHAPE_OF[leaf]) for leaf in self.case.leaves))
+
+    @cached_property
+    def _averaged(self) -> frozenset[str]:
+        """The slots that a model is evaluated with while it moves: made of parameters, they round as these do."""
+        program = self.case.conventions.program
+        moves = program.evaluate is not None and program.writes_parameter
+        return frozenset(names_read(one.value for one in program.evaluate.lines)) if moves else frozenset()
 
     @property
     def _drifts(self) -> bool:

@@ -112,10 +112,10 @@ class NumpyEngine:
         program = hyper.program.evaluate
         if program is None:
             raise Unsupported(f"{hyper.rule.name}: there is no average to evaluate with; use the parameters themselves")
-        averages = []
+        averages, numbers = [], {slot.name: slots[slot.name] for slot in program.numbers}
         for i, w in enumerate(params):
             arrays = {slot.name: slots[slot.name][i] for slot in program.slots if slot.clock != "step"}
-            averages.append(rounded(run(program, hyper.values, t, arrays, {})["a"], w.dtype))
+            averages.append(rounded(run(program, hyper.values, t, arrays, numbers)["a"], w.dtype))
         return averages
 
 

@@ -43,7 +43,7 @@ class Unicode:
     minus, plus = " − ", " + "
     words: ClassVar = {"or": " or ", "and": " and "}
     relations: ClassVar = {"==": "=", "!=": "≠", "<": "<", "<=": "≤", ">": ">", ">=": "≥"}
-    _below = str.maketrans("0123456789t-", "₀₁₂₃₄₅₆₇₈₉ₜ₋")
+    _below = str.maketrans("0123456789t-+", "₀₁₂₃₄₅₆₇₈₉ₜ₋₊")
     _above = str.maketrans("0123456789tnpk−-+()", "⁰¹²³⁴⁵⁶⁷⁸⁹ᵗⁿᵖᵏ⁻⁻⁺⁽⁾")
 
     def wrap(self, part: Part, least: Level) -> str:

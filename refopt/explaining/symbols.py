@@ -59,13 +59,13 @@ class NamedLine:
 
 
 def declared_symbol(text: str) -> Symbol:
-    """The symbol that a declaration spells in Unicode: "β₁", "v̄", "ε′"."""
+    """The symbol that a declaration spells in Unicode: "β₁", "η₊", "v̄", "ε′"."""
     base = accent = index = ""
     for character in unicodedata.normalize("NFD", text):
         if unicodedata.combining(character):
             accent += character
         elif "SUBSCRIPT" in unicodedata.name(character):
-            index += str(unicodedata.digit(character))
+            index += unicodedata.normalize("NFKC", character).replace("−", "-")
         elif character != "′":
             base += character
     return Symbol(base, accent, text.count("′"), index)

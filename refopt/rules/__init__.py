@@ -9,6 +9,7 @@ from refopt.rules.adagrad import ADAGRAD
 from refopt.rules.adam import ADAM, ADAMW, AMSGRAD
 from refopt.rules.adamax import ADAMAX
 from refopt.rules.adan import ADAN
+from refopt.rules.asgd import ASGD
 from refopt.rules.ema import EMA
 from refopt.rules.lars import LARS
 from refopt.rules.lion import LION
@@ -17,6 +18,7 @@ from refopt.rules.nadam import NADAM
 from refopt.rules.novograd import NOVOGRAD
 from refopt.rules.radam import RADAM
 from refopt.rules.rmsprop import RMSPROP
+from refopt.rules.rprop import RPROP
 from refopt.rules.sgd import SGD
 from refopt.rules.yogi import YOGI
 from refopt.spec.declare import Rule
@@ -29,6 +31,8 @@ RULES: dict[str, Rule] = {
         MOMENTUM,
         ADAGRAD,
         RMSPROP,
+        ASGD,
+        RPROP,
         ADAM,
         ADAN,
         LION,

@@ -12,6 +12,13 @@ Arrays = Sequence[np.ndarray]
 DTYPES = ("float64", "float32")  # of the arrays that a driver takes, if it does not say
 NEEDED = inspect.Parameter.empty  # the default of an argument that must be given
 
+# Two numbers that frameworks have as one argument, by names of their own where these have two.
+PAIRS = {
+    "betas": ("beta1", "beta2"),
+    "etas": ("etaminus", "etaplus"),
+    "step_sizes": ("step_size_min", "step_size_max"),
+}
+
 
 class Refusal(Exception):
     """The target cannot be driven so; the message says why."""

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .base import DTYPES, NEEDED, Arrays, Refusal, ancestors, arguments, is_number, names_of, takes_any
+from .base import DTYPES, NEEDED, PAIRS, Arrays, Refusal, ancestors, arguments, is_number, names_of, takes_any
 from .torch_places import default_dtype, dtypes_on, version_of
 
 OPTIMIZER = "torch.optim.optimizer.Optimizer"
-BETAS = ("beta1", "beta2")  # torch has them as one argument, betas
 
 
 class TorchDriver:
@@ -40,9 +39,8 @@ class TorchDriver:
         self.own = frozenset(taken)
         groups = self._groups()
         taken = {**{name: value for name, value in groups.items() if _is_hyper(name, value)}, **taken}
-        betas = taken.get("betas")
-        self.betas = isinstance(betas, tuple) and len(betas) == len(BETAS)  # some have three, which mean other things
-        self.arguments = dict(_each_beta(taken) if self.betas else taken)
+        self.pairs = {name: two for name, two in PAIRS.items() if _is_pair(taken.get(name))}
+        self.arguments = dict(_each(taken, self.pairs))
         self.per_step = self._in_groups(groups)
         self.versions = {"torch": self.torch.__version__}
 
@@ -85,12 +83,13 @@ class TorchDriver:
     def _named(self, numbers: Mapping[str, float]) -> dict[str, Any]:
         """The numbers under torch's names."""
         given: dict[str, Any] = dict(numbers)
-        if self.betas and BETAS[0] in given:
-            given["betas"] = tuple(given.pop(beta) for beta in BETAS)
+        for name, two in self.pairs.items():
+            if two[0] in given:
+                given[name] = tuple(given.pop(one) for one in two)
         return given
 
     def _takes(self, name: str) -> bool:
-        return name in self.own or (self.any_argument and not (self.betas and name in BETAS))
+        return name in self.own or (self.any_argument and not any(name in two for two in self.pairs.values()))
 
     def _groups(self) -> Mapping[str, Any]:
         """A parameter group of an optimizer made of the defaults alone; nothing if it cannot be."""
@@ -103,16 +102,20 @@ class TorchDriver:
         """The arguments that its parameter groups hold; None if it cannot be made of its defaults alone."""
         if not groups:
             return None
-        return frozenset(groups) | (frozenset(BETAS) if "betas" in groups else frozenset())
+        return frozenset(groups).union(*(two for name, two in PAIRS.items() if name in groups))
 
 
 def _is_hyper(name: str, value: Any) -> bool:
-    return is_number(value) or name == "betas"
+    return is_number(value) or name in PAIRS
 
 
-def _each_beta(taken: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The arguments, with the two betas beside `betas`."""
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2  # of betas, some have three, which mean other things
+
+
+def _each(taken: Mapping[str, Any], pairs: Mapping[str, tuple[str, str]]) -> Iterator[tuple[str, Any]]:
+    """The arguments, with the two numbers of a pair beside it."""
     for name, default in taken.items():
         yield name, default
-        if name == "betas":
-            yield from zip(BETAS, default, strict=True)
+        if name in pairs:
+            yield from zip(pairs[name], default, strict=True)

@@ -15,12 +15,11 @@ from refopt.rules import RULES
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError, given_twice, unknown
 from refopt.verifying.candidates import rule_name_of
-from refopt.verifying.drivers.base import is_number
+from refopt.verifying.drivers.base import PAIRS, is_number
 
 Result = TypeVar("Result")
 SomeSubject = TypeVar("SomeSubject", bound="Subject")
 DTYPE = "float64"  # of the parameters and gradients that probes have: there, rounding hides nothing
-BETAS = ("beta1", "beta2")  # which may be given as one argument, betas
 QUIET = {"eps_root"}  # whose 0 is no convention: it is probed where the user gives it, or the subject has another
 
 
@@ -160,9 +159,12 @@ def split_options(
 
 def _spread(subject: str, options: Mapping[str, Any], known: Mapping[str, str]) -> Mapping[str, Any]:
     """betas=(0.9, 0.999) as its two numbers, where these have names."""
-    betas = options.get("betas")
-    if not isinstance(betas, tuple | list) or not set(BETAS) <= set(known.values()):
-        return options
-    if len(betas) != len(BETAS):
-        raise RefoptError(f"{subject}: betas must be two numbers; got {betas!r}")
-    return {name: value for name, value in options.items() if name != "betas"} | dict(zip(BETAS, betas, strict=True))
+    spread = dict(options)
+    for name, two in PAIRS.items():
+        given = options.get(name)
+        if isinstance(given, tuple | list) and set(two) <= {*known, *known.values()}:
+            if len(given) != len(two):
+                raise RefoptError(f"{subject}: {name} must be two numbers; got {given!r}")
+            del spread[name]
+            spread |= zip(two, given, strict=True)
+    return spread
