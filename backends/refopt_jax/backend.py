@@ -138,7 +138,7 @@ class JaxBackend:
         _check(hyper, params, grads)
         numbers, arrays = _split(slots)
         if (advance := PORTS[hyper.rule.name].advance) is not None:
-            numbers = advance(hyper.values, numbers)
+            numbers = advance(hyper.axes, hyper.values, numbers, t)
         scalars = _scalars(hyper, t, numbers)
         given = None if grads is None else list(grads)
         new, arrays = compiled_step(hyper.rule.name, _key(hyper.axes), scalars, list(params), given, arrays)

@@ -29,7 +29,7 @@ class Port(NamedTuple):
     scalars: type[Any]
     coefficients: Callable[..., Any]
     update: Callable[..., Any]
-    advance: Callable[..., dict[str, float]] | None = None  # of slots that are one number
+    advance: Callable[..., dict[str, Any]] | None = None  # of slots that are one number, to those after step t
     average: Callable[..., jax.Array] | None = None
 
 
