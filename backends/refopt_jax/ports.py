@@ -16,7 +16,7 @@ import numpy as np
 
 from refopt.spec.declare import Slot
 from refopt.spec.errors import RefoptError, Unsupported
-from refopt_jax import adam, ema, lars, momentum, sgd
+from refopt_jax import adam, ema, lamb, lars, momentum, sgd
 from refopt_jax._shared import Axes, rounded, scalar_dtype
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -38,6 +38,7 @@ PORTS = {
     "momentum": Port(momentum.CHOICES, momentum.Coefficients, momentum.coefficients, momentum.update),
     "adam": Port(adam.CHOICES, adam.Coefficients, adam.coefficients, adam.update, adam.advance),
     "lars": Port(lars.CHOICES, lars.Coefficients, lars.coefficients, lars.update),
+    "lamb": Port(lamb.CHOICES, lamb.Coefficients, lamb.coefficients, lamb.update),
     "ema": Port(ema.CHOICES, ema.Coefficients, ema.coefficients, ema.update, average=ema.average),
 }
 

@@ -18,6 +18,7 @@ from refopt.spec.errors import RefoptError, Unsupported, unknown
 from refopt_torch._shared import Axes, Port
 from refopt_torch.adam import ADAM
 from refopt_torch.ema import EMA
+from refopt_torch.lamb import LAMB
 from refopt_torch.lars import LARS
 from refopt_torch.momentum import MOMENTUM
 from refopt_torch.sgd import SGD
@@ -28,6 +29,7 @@ PORTS: dict[str, Port] = {
     "momentum": MOMENTUM,
     "adam": ADAM,
     "lars": LARS,
+    "lamb": LAMB,
     "ema": EMA,
 }
 

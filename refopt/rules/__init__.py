@@ -2,6 +2,7 @@
 
 from refopt.rules.adam import ADAM
 from refopt.rules.ema import EMA
+from refopt.rules.lamb import LAMB
 from refopt.rules.lars import LARS
 from refopt.rules.momentum import MOMENTUM
 from refopt.rules.sgd import SGD
@@ -15,6 +16,7 @@ RULES: dict[str, Rule] = {
         MOMENTUM,
         ADAM,
         LARS,
+        LAMB,
         EMA,
     )
 }
