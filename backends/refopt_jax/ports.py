@@ -25,6 +25,7 @@ from refopt_jax import (
     adan,
     asgd,
     ema,
+    lamb,
     lars,
     lion,
     momentum,
@@ -52,6 +53,7 @@ class Port(NamedTuple):
     coefficients: Callable[..., Any]
     update: Callable[..., Any]
     advance: Callable[..., dict[str, Any]] | None = None  # of slots that are one number for all, to those after step t
+    advance: Callable[..., dict[str, Any]] | None = None  # of slots that are one number, to those after step t
     average: Callable[..., jax.Array] | None = None
     of_tensors: frozenset[str] = frozenset()
 
@@ -76,6 +78,7 @@ PORTS = {
     "novograd": Port(
         novograd.CHOICES, novograd.Coefficients, novograd.coefficients, novograd.update, of_tensors=frozenset({"v"})
     ),
+    "lamb": Port(lamb.CHOICES, lamb.Coefficients, lamb.coefficients, lamb.update),
     "ema": Port(ema.CHOICES, ema.Coefficients, ema.coefficients, ema.update, average=ema.average),
 }
 

@@ -80,7 +80,8 @@ def direction(axes: Axes, m: list[Tensor], g: list[Tensor], *, beta1: float, t: 
 
 
 def slots(axes: Axes) -> dict[str, str | float]:
-    return {"m": "zeros", "s": "zeros"} | ({"s_max": "zeros"} if axes["amsgrad"] == "raw" else {})
+    found: dict[str, str | float] = {"m": "zeros", "s": "zeros"}
+    return found | ({"s_max": "zeros"} if axes["amsgrad"] == "raw" else {})
 
 
 ADABELIEF = Port(

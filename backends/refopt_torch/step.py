@@ -24,6 +24,7 @@ from refopt_torch.adamax import ADAMAX
 from refopt_torch.adan import ADAN
 from refopt_torch.asgd import ASGD
 from refopt_torch.ema import EMA
+from refopt_torch.lamb import LAMB
 from refopt_torch.lars import LARS
 from refopt_torch.lion import LION
 from refopt_torch.momentum import MOMENTUM
@@ -54,6 +55,7 @@ PORTS: dict[str, Port] = {
     "yogi": YOGI,
     "lars": LARS,
     "novograd": NOVOGRAD,
+    "lamb": LAMB,
     "ema": EMA,
 }
 

@@ -73,7 +73,7 @@ class Judge:
         kept = slot_dtype(step.hyper.axes, dtype)
         size = self._size("w", step.before.params, expected.params)
         exact = self._exactly(step)
-        same = exact and exact.params
+        same = exact.params if exact else None
         self._arrays("parameter", step, "w", found.params, expected.params, size, dtype, same)
         if set(found.slots) != set(expected.slots):
             names = [", ".join(slots) or "none" for slots in (found.slots, expected.slots)]
@@ -140,8 +140,9 @@ class Judge:
     def _averaged(self) -> frozenset[str]:
         """The slots that a model is evaluated with while it moves: made of parameters, they round as these do."""
         program = self.case.conventions.program
-        moves = program.evaluate is not None and program.writes_parameter
-        return frozenset(names_read(one.value for one in program.evaluate.lines)) if moves else frozenset()
+        if program.evaluate is None or not program.writes_parameter:
+            return frozenset()
+        return frozenset(names_read(one.value for one in program.evaluate.lines))
 
     @property
     def _drifts(self) -> bool:

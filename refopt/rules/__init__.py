@@ -11,6 +11,7 @@ from refopt.rules.adamax import ADAMAX
 from refopt.rules.adan import ADAN
 from refopt.rules.asgd import ASGD
 from refopt.rules.ema import EMA
+from refopt.rules.lamb import LAMB
 from refopt.rules.lars import LARS
 from refopt.rules.lion import LION
 from refopt.rules.momentum import MOMENTUM
@@ -45,6 +46,7 @@ RULES: dict[str, Rule] = {
         YOGI,
         LARS,
         NOVOGRAD,
+        LAMB,
         EMA,
     )
 }
