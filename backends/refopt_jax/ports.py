@@ -53,7 +53,6 @@ class Port(NamedTuple):
     coefficients: Callable[..., Any]
     update: Callable[..., Any]
     advance: Callable[..., dict[str, Any]] | None = None  # of slots that are one number for all, to those after step t
-    advance: Callable[..., dict[str, Any]] | None = None  # of slots that are one number, to those after step t
     average: Callable[..., jax.Array] | None = None
     of_tensors: frozenset[str] = frozenset()
 
@@ -61,24 +60,24 @@ class Port(NamedTuple):
 PORTS = {
     "sgd": Port(sgd.CHOICES, sgd.Coefficients, sgd.coefficients, sgd.update),
     "momentum": Port(momentum.CHOICES, momentum.Coefficients, momentum.coefficients, momentum.update),
+    "rprop": Port(rprop.CHOICES, rprop.Coefficients, rprop.coefficients, rprop.update),
+    "asgd": Port(asgd.CHOICES, asgd.Coefficients, asgd.coefficients, asgd.update, asgd.advance, asgd.average),
     "adagrad": Port(adagrad.CHOICES, adagrad.Coefficients, adagrad.coefficients, adagrad.update),
     "rmsprop": Port(rmsprop.CHOICES, rmsprop.Coefficients, rmsprop.coefficients, rmsprop.update),
-    "asgd": Port(asgd.CHOICES, asgd.Coefficients, asgd.coefficients, asgd.update, asgd.advance, asgd.average),
-    "rprop": Port(rprop.CHOICES, rprop.Coefficients, rprop.coefficients, rprop.update),
-    "adam": Port(adam.CHOICES, adam.Coefficients, adam.coefficients, adam.update, adam.advance),
-    "adan": Port(adan.CHOICES, adan.Coefficients, adan.coefficients, adan.update),
+    "adadelta": Port(adadelta.CHOICES, adadelta.Coefficients, adadelta.coefficients, adadelta.update),
     "lion": Port(lion.CHOICES, lion.Coefficients, lion.coefficients, lion.update),
+    "adam": Port(adam.CHOICES, adam.Coefficients, adam.coefficients, adam.update, adam.advance),
+    "adamax": Port(adamax.CHOICES, adamax.Coefficients, adamax.coefficients, adamax.update, adamax.advance),
     "nadam": Port(nadam.CHOICES, nadam.Coefficients, nadam.coefficients, nadam.update, nadam.advance),
     "radam": Port(radam.CHOICES, radam.Coefficients, radam.coefficients, radam.update),
-    "adadelta": Port(adadelta.CHOICES, adadelta.Coefficients, adadelta.coefficients, adadelta.update),
-    "adamax": Port(adamax.CHOICES, adamax.Coefficients, adamax.coefficients, adamax.update, adamax.advance),
     "adabelief": Port(adabelief.CHOICES, adabelief.Coefficients, adabelief.coefficients, adabelief.update),
     "yogi": Port(yogi.CHOICES, yogi.Coefficients, yogi.coefficients, yogi.update),
+    "adan": Port(adan.CHOICES, adan.Coefficients, adan.coefficients, adan.update),
     "lars": Port(lars.CHOICES, lars.Coefficients, lars.coefficients, lars.update),
+    "lamb": Port(lamb.CHOICES, lamb.Coefficients, lamb.coefficients, lamb.update),
     "novograd": Port(
         novograd.CHOICES, novograd.Coefficients, novograd.coefficients, novograd.update, of_tensors=frozenset({"v"})
     ),
-    "lamb": Port(lamb.CHOICES, lamb.Coefficients, lamb.coefficients, lamb.update),
     "ema": Port(ema.CHOICES, ema.Coefficients, ema.coefficients, ema.update, average=ema.average),
 }
 

@@ -98,7 +98,8 @@ def forget_(x: list[Tensor], where: list[Tensor]) -> None:
 def slots(axes: Axes) -> dict[str, str | float]:
     if axes["moment"] == "late":
         return {"s": "zeros", "d": "zeros"}
-    return {"s": "zeros", "g_old": "zeros"} | ({"d": "zeros"} if axes["sign_change"] == "back" else {})
+    found: dict[str, str | float] = {"s": "zeros", "g_old": "zeros"}
+    return found | ({"d": "zeros"} if axes["sign_change"] == "back" else {})
 
 
 RPROP = Port(
