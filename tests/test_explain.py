@@ -28,6 +28,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 NUMBERS = {
     "lr": 0.125, "mu": 0.75, "wd": 0.0625, "beta1": 0.75, "beta2": 0.9, "eps": 0.01, "eps_root": 0.02,
     "dampening": 0.3, "tc": 0.2, "power": 0.5, "inv_gamma": 2.0,
+    "lambd": 0.5, "t0": 1.0,
 }  # fmt: skip
 
 
@@ -113,7 +114,7 @@ def test_numbers_compute_to_the_value(
     rule: str, dialect: str, axes: dict[str, str], dtype: str, tolerance: float
 ) -> None:
     """A reader who types in what is shown gets what is shown: parentheses and digits are right."""
-    scope = {"sqrt": math.sqrt, "max": max, "min": min, "inf": math.inf, "nan": math.nan}
+    scope = {"sqrt": math.sqrt, "max": max, "min": min, "inf": math.inf, "nan": math.nan, "sign": np.sign}
     given = {**axes, **numbers(rule, dialect, axes)}
     for step in explain(rule, dialect=dialect, dtype=dtype, **given).steps:
         for line in step.lines:
@@ -135,7 +136,7 @@ def test_a_step_starts_from_what_the_last_one_showed(rule: str, dialect: str, ax
 COMMANDS = {
     "begin", "end", "frac", "sqrt", "hat", "bar", "lVert", "rVert", "textstyle", "sum", "cdot", "mathrm",
     "operatorname", "text", "max", "min", "left", "right", "le", "ge", "ne", "eta", "lambda", "mu", "beta",
-    "varepsilon", "tau", "pi", "gamma", "\\",
+    "varepsilon", "tau", "pi", "gamma", "alpha", "kappa", "delta", "\\",
 }  # fmt: skip
 
 
