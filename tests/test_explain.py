@@ -27,8 +27,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 # Not the defaults, so that no term vanishes. What the axes do not read is left out.
 NUMBERS = {
     "lr": 0.125, "mu": 0.75, "wd": 0.0625, "beta1": 0.75, "beta2": 0.9, "eps": 0.01, "eps_root": 0.02,
-    "dampening": 0.3, "tc": 0.2, "power": 0.5, "inv_gamma": 2.0, "psi": 3.0,
-    "threshold": 4.5,
+    "dampening": 0.3, "tc": 0.2, "power": 0.5, "inv_gamma": 2.0, "psi": 3.0, "threshold": 4.5, "lambd": 0.5, "t0": 1.0,
 }  # fmt: skip
 
 
@@ -114,7 +113,7 @@ def test_numbers_compute_to_the_value(
     rule: str, dialect: str, axes: dict[str, str], dtype: str, tolerance: float
 ) -> None:
     """A reader who types in what is shown gets what is shown: parentheses and digits are right."""
-    scope = {"sqrt": math.sqrt, "max": max, "min": min, "inf": math.inf, "nan": math.nan}
+    scope = {"sqrt": math.sqrt, "max": max, "min": min, "inf": math.inf, "nan": math.nan, "sign": np.sign}
     given = {**axes, **numbers(rule, dialect, axes)}
     for step in explain(rule, dialect=dialect, dtype=dtype, **given).steps:
         for line in step.lines:
@@ -136,7 +135,7 @@ def test_a_step_starts_from_what_the_last_one_showed(rule: str, dialect: str, ax
 COMMANDS = {
     "begin", "end", "frac", "sqrt", "hat", "bar", "lVert", "rVert", "textstyle", "sum", "cdot", "mathrm",
     "operatorname", "text", "max", "min", "left", "right", "le", "ge", "ne", "eta", "lambda", "mu", "beta",
-    "varepsilon", "tau", "pi", "psi", "rho", "gamma", "\\",
+    "varepsilon", "tau", "pi", "psi", "rho", "gamma", "alpha", "kappa", "delta", "sigma", "theta", "\\",
 }  # fmt: skip
 
 

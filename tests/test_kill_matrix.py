@@ -115,7 +115,8 @@ def _states(case: Case) -> list[State]:
     steps = {step.t: step for step in chain(case, SHORT)}
     return [
         State(
-            steps[t].after.params if not steps[t].hyper.program.evaluate else _average(steps[t]), steps[t].after.slots
+            [*steps[t].after.params, *(_average(steps[t]) if steps[t].hyper.program.evaluate else [])],
+            steps[t].after.slots,
         )
         for t in range(2, SHORT + 1)
     ]

@@ -135,8 +135,10 @@ def _both(rule: Rule, update: Sequence[Line], evaluate: Sequence[Line], slots: t
     """The program of the update, with that of the average if the rule has one."""
     writes = [line.target for line in update if line.target == "w"][:1]
     outputs = (*writes, *(slot.name for slot in slots))
-    read = tuple(slot for slot in slots if slot.name in inputs(evaluate))
-    average = _assemble(rule, rule.evaluate.__name__, evaluate, read, ("a",)) if rule.evaluate else None
+    average = None
+    if rule.evaluate:
+        read = tuple(slot for slot in slots if slot.name in inputs(evaluate))
+        average = _assemble(rule, rule.evaluate.__name__, evaluate, read, ("a",))
     return _assemble(rule, rule.name, update, slots, outputs, average)
 
 
