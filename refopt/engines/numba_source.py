@@ -132,10 +132,11 @@ def _carried(planned: Plan) -> list[str]:
 
 
 def _update(planned: Plan, dtype: str) -> str:
-    """The fused loop: each array read once, each slot and the parameter written once."""
+    """The fused loop: each array read once, each slot and the parameter written once, if this step changes it."""
     program = planned.program
     reads = names_read(line.value for line in planned.update)
-    written = [name for name in program.outputs if name in program.arrays or name == "w"]
+    changed = {line.target for line in planned.update}
+    written = [name for name in program.outputs if name in changed]
     loads = [name for name in program.arrays if name in reads]
     arrays = [name for name in program.arrays if name in loads or name in written]
     return "\n".join(
