@@ -105,5 +105,5 @@ def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots
     d = jnp.sqrt(n * c.over_c3 + c.inside) + c.outside
     w = decay_before(axes, c, w) - c.lr * ((m * c.over_c1 + c.weight_over_c2 * v) / d)
     if axes["decay"] == "proximal":  # w / (1 + lr*wd), of which the reciprocal would lose a digit at every step
-        w = jnp.where(jnp.isinf(w), w, w - c.shrinking * w)
+        w = jnp.where((w == 0) | jnp.isinf(w), w, w - c.shrinking * w)
     return w, {"m": m, "v": v, "n": n, "p": g}

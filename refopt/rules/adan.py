@@ -66,7 +66,7 @@ ADAN = Rule(
         )),
         Axis("start", "what the averages start from", (
             Choice("first_gradient", "the first gradient, its square, and the first difference",
-                   "Xie et al. 2022, Algorithm 1; lucidrains' Adan-pytorch"),
+                   "Xie et al. 2022, Algorithm 1; an early Adan-pytorch of lucidrains'"),
             Choice("corrected", "zero, and this is corrected for as in Adam", "sail-sg/Adan, timm, optax",
                    (*FROM_ZERO, *CORRECTED)),
             Choice("zeros", "zero, and nothing is corrected", "", FROM_ZERO),
