@@ -147,7 +147,7 @@ def _assemble(
     average: Program | None = None,
 ) -> Program:
     read = inputs(lines)
-    arrays: list[str] = [name for name in ("w", "g") if name in read]
+    arrays: list[str] = [name for name in ("w", "g") if name in read or name in outputs]
     arrays += [slot.name for slot in slots if slot.clock == "element"]
     numbers = tuple(slot for slot in slots if slot.clock == "step")
     hypers = tuple(p.name for p in rule.hyper_parameters if p.name in read)
