@@ -75,7 +75,7 @@ class Judge:
             raise Deviation(f"{self._where(step.t)}: the slots are {names[0]}; expected {names[1]}", t=step.t)
         for name, slot in expected.slots.items():
             if isinstance(slot, list):
-                grown = self._size(name, step.before.slots[name], slot)
+                grown = self._slot_size(step, name)
                 same = exact.slots[name] if exact else None
                 self._arrays("slot", step.t, name, found.slots[name], slot, grown, kept, same)
             else:
@@ -132,6 +132,18 @@ class Judge:
             earlier = self.sizes[name]
             size = np.fmax(size, np.where(np.isfinite(earlier), earlier, 0.0))  # a first step may be infinite
         self.sizes[name] = size
+        return size
+
+    def _slot_size(self, step: Step, name: str) -> np.ndarray:
+        """The largest size of a slot's elements so far; where iterates are mixed, also of what it is mixed from."""
+        size = self._size(name, step.before.slots[name], step.after.slots[name])
+        iterates = [slot.name for slot in step.hyper.program.slots if slot.init == "params"]
+        if name not in iterates:
+            return size
+        for other in set(iterates) - {name}:  # what is left of one, where it cancels, is mixed into the other
+            for state in (step.before, step.after):
+                found = np.abs(_flat(state.slots[other]))
+                size = np.fmax(size, np.where(np.isfinite(found), found, 0.0))
         return size
 
     def _arrays(
