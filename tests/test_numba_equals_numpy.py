@@ -16,7 +16,9 @@ from refopt.spec.errors import Unsupported
 from refopt.spec.hyper import Hyper, conflict
 
 SHAPES = ((), (0,), (1,), (7,), (3, 5), (33, 17), (4097,), (2, 40000))  # the last: two threads, two runs
-NUMBERS = {"eps": 1e-3, "eps_root": 1e-4, "wd": 0.03, "dampening": 0.3, "tc": 0.4, "power": 0.7, "inv_gamma": 2.5}
+NUMBERS = {
+    "eps": 1e-3, "eps_root": 1e-4, "wd": 0.03, "dampening": 0.3, "tc": 0.4, "power": 0.7, "r": 0.6, "inv_gamma": 2.5,
+}  # fmt: skip
 
 
 def hyper_of(rule: str, dialect: str, **axes: str) -> Hyper:

@@ -16,7 +16,7 @@ import numpy as np
 
 from refopt.spec.declare import Slot
 from refopt.spec.errors import RefoptError, Unsupported
-from refopt_jax import adam, ema, lamb, lars, momentum, sgd
+from refopt_jax import adam, ema, lamb, lars, momentum, schedule_free, schedule_free_adamw, sgd
 from refopt_jax._shared import Axes, rounded, scalar_dtype
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -37,6 +37,22 @@ PORTS = {
     "sgd": Port(sgd.CHOICES, sgd.Coefficients, sgd.coefficients, sgd.update),
     "momentum": Port(momentum.CHOICES, momentum.Coefficients, momentum.coefficients, momentum.update),
     "adam": Port(adam.CHOICES, adam.Coefficients, adam.coefficients, adam.update, adam.advance),
+    "schedule_free": Port(
+        schedule_free.CHOICES,
+        schedule_free.Coefficients,
+        schedule_free.coefficients,
+        schedule_free.update,
+        schedule_free.advance,
+        schedule_free.average,
+    ),
+    "schedule_free_adamw": Port(
+        schedule_free_adamw.CHOICES,
+        schedule_free_adamw.Coefficients,
+        schedule_free_adamw.coefficients,
+        schedule_free_adamw.update,
+        schedule_free_adamw.advance,
+        schedule_free_adamw.average,
+    ),
     "lars": Port(lars.CHOICES, lars.Coefficients, lars.coefficients, lars.update),
     "lamb": Port(lamb.CHOICES, lamb.Coefficients, lamb.coefficients, lamb.update),
     "ema": Port(ema.CHOICES, ema.Coefficients, ema.coefficients, ema.update, average=ema.average),

@@ -21,6 +21,8 @@ from refopt_torch.ema import EMA
 from refopt_torch.lamb import LAMB
 from refopt_torch.lars import LARS
 from refopt_torch.momentum import MOMENTUM
+from refopt_torch.schedule_free import SCHEDULE_FREE
+from refopt_torch.schedule_free_adamw import SCHEDULE_FREE_ADAMW
 from refopt_torch.sgd import SGD
 from refopt_torch.sharded import brought, check_layout, check_parameter, norms, shard
 
@@ -28,6 +30,8 @@ PORTS: dict[str, Port] = {
     "sgd": SGD,
     "momentum": MOMENTUM,
     "adam": ADAM,
+    "schedule_free": SCHEDULE_FREE,
+    "schedule_free_adamw": SCHEDULE_FREE_ADAMW,
     "lars": LARS,
     "lamb": LAMB,
     "ema": EMA,

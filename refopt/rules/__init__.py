@@ -5,6 +5,8 @@ from refopt.rules.ema import EMA
 from refopt.rules.lamb import LAMB
 from refopt.rules.lars import LARS
 from refopt.rules.momentum import MOMENTUM
+from refopt.rules.schedule_free import SCHEDULE_FREE
+from refopt.rules.schedule_free_adamw import SCHEDULE_FREE_ADAMW
 from refopt.rules.sgd import SGD
 from refopt.spec.declare import Rule
 from refopt.spec.errors import unknown
@@ -15,6 +17,8 @@ RULES: dict[str, Rule] = {
         SGD,
         MOMENTUM,
         ADAM,
+        SCHEDULE_FREE,
+        SCHEDULE_FREE_ADAMW,
         LARS,
         LAMB,
         EMA,
