@@ -34,6 +34,7 @@ CHOICES = {
     "clamp": ("no", "ten"),
     "ratio_eps": ("no", "yes"),
     "clip": ("no", "one"),
+    "zero_norm": ("one", "positive"),
     "when": ("always", "decay"),
     **STATE,
 }
@@ -101,7 +102,8 @@ def _trust(axes: Axes, c: Coefficients, w: jax.Array, u: jax.Array) -> jax.Array
     ratio = w_norm / (u_norm + c.eps if axes["ratio_eps"] == "yes" else u_norm)
     if axes["clip"] == "one":
         ratio = jnp.minimum(ratio, 1)
-    scales = (w_norm != 0) & (u_norm != 0)
+    positive = axes["zero_norm"] == "positive"  # a norm of NaN is not
+    scales = (w_norm > 0) & (u_norm > 0) if positive else (w_norm != 0) & (u_norm != 0)
     if axes["when"] == "decay":
         scales &= c.wd != 0
     return jnp.where(scales, ratio, jnp.ones_like(ratio))

@@ -34,6 +34,8 @@ from refopt_jax import (
     radam,
     rmsprop,
     rprop,
+    schedule_free,
+    schedule_free_adamw,
     sgd,
     yogi,
 )
@@ -73,6 +75,22 @@ PORTS = {
     "adabelief": Port(adabelief.CHOICES, adabelief.Coefficients, adabelief.coefficients, adabelief.update),
     "yogi": Port(yogi.CHOICES, yogi.Coefficients, yogi.coefficients, yogi.update),
     "adan": Port(adan.CHOICES, adan.Coefficients, adan.coefficients, adan.update),
+    "schedule_free": Port(
+        schedule_free.CHOICES,
+        schedule_free.Coefficients,
+        schedule_free.coefficients,
+        schedule_free.update,
+        schedule_free.advance,
+        schedule_free.average,
+    ),
+    "schedule_free_adamw": Port(
+        schedule_free_adamw.CHOICES,
+        schedule_free_adamw.Coefficients,
+        schedule_free_adamw.coefficients,
+        schedule_free_adamw.update,
+        schedule_free_adamw.advance,
+        schedule_free_adamw.average,
+    ),
     "lars": Port(lars.CHOICES, lars.Coefficients, lars.coefficients, lars.update),
     "lamb": Port(lamb.CHOICES, lamb.Coefficients, lamb.coefficients, lamb.update),
     "novograd": Port(

@@ -83,6 +83,8 @@ def trust_ratios(axes: Axes, w_norm: Tensor, u_norm: Tensor, *, eps: float, wd: 
     ratio = w_norm / (u_norm + eps if axes["ratio_eps"] == "yes" else u_norm)
     if axes["clip"] == "one":
         ratio = ratio.clamp(max=1)
+    if axes["zero_norm"] == "positive":  # 1 of NaN too
+        return torch.where((w_norm > 0) & (u_norm > 0), ratio, 1.0)
     return torch.where((w_norm == 0) | (u_norm == 0), 1.0, ratio)
 
 
@@ -95,6 +97,7 @@ LAMB = Port(
         "clamp": ("no", "ten"),
         "ratio_eps": ("no", "yes"),
         "clip": ("no", "one"),
+        "zero_norm": ("one", "positive"),
         "when": ("always", "decay"),
         **STATE,
     },

@@ -33,6 +33,8 @@ from refopt_torch.novograd import NOVOGRAD
 from refopt_torch.radam import RADAM
 from refopt_torch.rmsprop import RMSPROP
 from refopt_torch.rprop import RPROP
+from refopt_torch.schedule_free import SCHEDULE_FREE
+from refopt_torch.schedule_free_adamw import SCHEDULE_FREE_ADAMW
 from refopt_torch.sgd import SGD
 from refopt_torch.sharded import brought, check_layout, check_parameter, norms, shard
 from refopt_torch.yogi import YOGI
@@ -53,6 +55,8 @@ PORTS: dict[str, Port] = {
     "adabelief": ADABELIEF,
     "yogi": YOGI,
     "adan": ADAN,
+    "schedule_free": SCHEDULE_FREE,
+    "schedule_free_adamw": SCHEDULE_FREE_ADAMW,
     "lars": LARS,
     "lamb": LAMB,
     "novograd": NOVOGRAD,

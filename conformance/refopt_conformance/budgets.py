@@ -51,7 +51,7 @@ _TABLE: tuple[tuple[str, str, dict[str, float], str], ...] = (
     ("parameter", CHAIN, {"float16": 16, "bfloat16": 16}, _HALF_DRIFT),
     ("parameter", LONG_CHAIN, {"float32": 1500, "float64": 550}, _LONG),
     ("slot", ONE_STEP, {"float32": 8, "float64": 20}, _SUM),
-    ("slot", ONE_STEP, {"float16": 5, "bfloat16": 5}, _SLOT_OF_HALF),
+    ("slot", ONE_STEP, {"float16": 12, "bfloat16": 12}, _SLOT_OF_HALF),
     ("slot", CHAIN, {"float32": 250, "float64": 250}, _DRIFT),
     ("slot", CHAIN, {"float16": 14, "bfloat16": 16}, _HALF_DRIFT),
     ("slot", LONG_CHAIN, {"float32": 550, "float64": 550}, _LONG),

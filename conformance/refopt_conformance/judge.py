@@ -80,7 +80,7 @@ class Judge:
             raise Deviation(f"{self._where(step.t)}: the slots are {names[0]}; expected {names[1]}", t=step.t)
         for name, slot in expected.slots.items():
             if isinstance(slot, list):
-                grown = self._size(name, step.before.slots[name], slot)
+                grown = self._slot_size(step, name)
                 if name in self._averaged:
                     grown = np.fmax(grown, np.where(np.isfinite(size), size, 0.0))
                 same = exact.slots[name] if exact else None
@@ -89,7 +89,8 @@ class Judge:
                 self._number(step.t, name, found.slots[name], slot)
         if found.average is not None:  # of the backend's own slots: how far these are off was seen above
             wanted = average(step.hyper, step.t, found)
-            self._arrays("average", step, "average", found.average, wanted, size, dtype)
+            finite = np.where(np.isfinite(size), size, 0.0)  # a parameter may be infinite, and not yet in the average
+            self._arrays("average", step, "average", found.average, wanted, finite, dtype)
         self._lose(step)
 
     def compare_parameters(self, step: Step, found: list[np.ndarray]) -> None:
@@ -161,6 +162,18 @@ class Judge:
             earlier = self.sizes[name]
             size = np.fmax(size, np.where(np.isfinite(earlier), earlier, 0.0))  # a first step may be infinite
         self.sizes[name] = size
+        return size
+
+    def _slot_size(self, step: Step, name: str) -> np.ndarray:
+        """The largest size of a slot's elements so far; where iterates are mixed, also of what it is mixed from."""
+        size = self._size(name, step.before.slots[name], step.after.slots[name])
+        iterates = [slot.name for slot in step.hyper.program.slots if slot.init == "params"]
+        if name not in iterates:
+            return size
+        for other in set(iterates) - {name}:  # what is left of one, where it cancels, is mixed into the other
+            for state in (step.before, step.after):
+                found = np.abs(_flat(state.slots[other]))
+                size = np.fmax(size, np.where(np.isfinite(found), found, 0.0))
         return size
 
     def _arrays(

@@ -20,6 +20,8 @@ from refopt.rules.novograd import NOVOGRAD
 from refopt.rules.radam import RADAM
 from refopt.rules.rmsprop import RMSPROP
 from refopt.rules.rprop import RPROP
+from refopt.rules.schedule_free import SCHEDULE_FREE
+from refopt.rules.schedule_free_adamw import SCHEDULE_FREE_ADAMW
 from refopt.rules.sgd import SGD
 from refopt.rules.yogi import YOGI
 from refopt.spec.declare import Rule
@@ -43,6 +45,8 @@ RULES: dict[str, Rule] = {
         ADABELIEF,
         YOGI,
         ADAN,
+        SCHEDULE_FREE,
+        SCHEDULE_FREE_ADAMW,
         LARS,
         LAMB,
         NOVOGRAD,

@@ -151,7 +151,7 @@ def _assemble(
     average: Program | None = None,
 ) -> Program:
     read = inputs(lines)
-    arrays: list[str] = [name for name in ("w", "g") if name in read]
+    arrays: list[str] = [name for name in ("w", "g") if name in read or name in outputs]
     arrays += [slot.name for slot in slots if slot.clock == "element"]
     tensors, numbers = (tuple(slot for slot in slots if slot.clock == clock) for clock in ("tensor", "step"))
     hypers = tuple(p.name for p in rule.hyper_parameters if p.name in read)
