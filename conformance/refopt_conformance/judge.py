@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple, TypeAlias
 
-import ml_dtypes
 import numpy as np
 
 from refopt.clocks import Clock, clocks
@@ -17,11 +16,11 @@ from refopt_conformance.budgets import BUDGETS, CHAIN, COEFFICIENTS, EXACT_DIGIT
 from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case
 from refopt_conformance.distance import distance
 from refopt_conformance.inputs import SHAPE_OF, regimes_of
+from refopt_conformance.leniency import few_digits, flushed, with_signs
 from refopt_conformance.nearby import between, jumped, jumps, nearby, rounding
 from refopt_conformance.reference import State, Step, average, narrow
 
 EXACT_STEPS = 3  # each step adds digits; later ones would have too many
-DIGITS = 18
 MOST = 0.75
 
 Kind: TypeAlias = tuple[tuple[int, ...], np.dtype]  # of an array: its shape and dtype
@@ -196,19 +195,19 @@ class Judge:
             return
         actual = np.concatenate([a.ravel() for a in found])
         if self.case.dtype in HALF_DTYPES:  # what is left of a cancellation has a sign, and is rounded to zero
-            actual = _with_signs(actual, wide, size > 0)
+            actual = with_signs(actual, wide, size > 0)
         if not self.signs:
-            actual = _with_signs(actual, wide, True)
+            actual = with_signs(actual, wide, True)
         unit = PARAMETER_DTYPES[self.case.dtype] if self._drifts else None
         ulps = distance(actual, wide, size, unit)
         budget = BUDGETS[quantity, self.case.precision, self.mode]
         allowed = budget.ulps + self.growth + self.more
-        flushed = _flushed(actual, wide, size, dtype, self._in_underflow())
+        lost = flushed(actual, wide, size, dtype, self._in_underflow())
         # Without eps, a square that is lost divides by zero, and a chain may feed back what it divided by a tiny one.
         if self.case.numbers == "ends" or self._carries:
-            flushed |= self._in_underflow()
+            lost |= self._in_underflow()
         over = ~(ulps <= allowed)
-        ulps = np.where(flushed | self.lost, 0.0, ulps)
+        ulps = np.where(lost | self.lost, 0.0, ulps)
         if quantity != "average" and not (ulps <= allowed).all():
             states = nearby(step, self._rounding)
             others = [_flat(state.params if quantity == "parameter" else state.slots[name]) for state in states]
@@ -217,7 +216,7 @@ class Judge:
         if exactly is not None:
             with np.errstate(over="ignore"):
                 rounded = wide.astype(dtype)
-            exact = _few_digits(wide, size) & (np.concatenate([a.ravel() for a in exactly]) == rounded)
+            exact = few_digits(wide, size) & (np.concatenate([a.ravel() for a in exactly]) == rounded)
             exact &= exact.mean() > MOST  # else those that are exact are so by chance: a coefficient is not
             wrong = exact & (ulps != 0) & (actual != rounded)
             self.exact += int(exact.sum())
@@ -284,12 +283,6 @@ class Judge:
         return np.concatenate([mask if mask.size == count else np.full(count, mask.all()) for mask, count in pairs])
 
 
-def _with_signs(found: np.ndarray, wide: np.ndarray, where: np.ndarray | bool) -> np.ndarray:
-    """Zeros with the signs of the expected zeros."""
-    zero = np.where(np.signbit(wide), -0.0, 0.0).astype(found.dtype)
-    return np.where((found == 0) & (wide == 0) & where, zero, found)
-
-
 def _first_other(found: list[Kind], expected: list[Kind]) -> str:
     """How the first array is another than it should be."""
     if len(found) != len(expected):
@@ -297,34 +290,6 @@ def _first_other(found: list[Kind], expected: list[Kind]) -> str:
     i = next(i for i, (one, other) in enumerate(zip(found, expected, strict=True)) if one != other)
     (shape, dtype), (wanted, kind) = found[i], expected[i]
     return f"array {i} is {dtype} of shape {shape}, expected {kind} of shape {wanted}"
-
-
-def _few_digits(wide: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Which numbers have few binary digits, counted from the largest size that the element has had.
-
-    On coarse inputs, that is only where no operation had to round. Of a zero it is the size that must have few: it may
-    be what a cancellation left.
-    """
-    with np.errstate(all="ignore"):
-        _, exponent = np.frexp(np.fmax(np.abs(wide), size))
-        digits = np.ldexp(np.where(wide == 0, size, wide), DIGITS - exponent)
-        return np.isfinite(wide) & np.isfinite(size) & (digits == np.rint(digits))
-
-
-def _flushed(
-    found: np.ndarray, wide: np.ndarray, size: np.ndarray, dtype: np.dtype, in_underflow: np.ndarray
-) -> np.ndarray:
-    """Which elements are what a machine makes of them that takes subnormal numbers, or squares of these, for zero.
-
-    Where a gradient is that small, so may be whatever is computed from it; or a square is lost that should have divided
-    it, and it is 0/0 or 1/0, or of any size that it has had; or one was lost from the state that a step starts with,
-    and less than nothing is left of a variance. Elsewhere a number below the normal ones may be zero.
-    """
-    actual, tiny = found.astype(np.float64), float(ml_dtypes.finfo(compute_dtype(dtype)).tiny)
-    with np.errstate(all="ignore"):
-        lost = ~np.isfinite(actual) | np.isnan(wide) | (np.abs(actual) <= 2 * np.fmax(np.abs(wide), size))
-        lost |= np.abs(actual - wide) <= 2.0**64 * tiny  # a moment that was lost, divided by an epsilon
-        return (in_underflow & lost) | ((actual == 0) & (np.abs(wide) < tiny) & (wide != 0))
 
 
 def _flat(arrays: list[np.ndarray]) -> np.ndarray:
