@@ -16,6 +16,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from refopt.clocks import Clock, clocks
 from refopt.clocks.plan import Plan, plan, tests
 from refopt.engines.arena import Layout, addresses, layout, overlap
 from refopt.engines.dtypes import compute_dtype, rounded, slot_dtype
@@ -179,7 +180,13 @@ class ArenaSlots(dict[str, Any]):
 
 def decide(program: Program, values: dict[str, Any]) -> tuple[bool, ...]:
     """The outcome of each test on the step."""
-    return tuple(bool(eval(source_of(test), dict(FUNCTIONS), values)) for test in tests(program))
+    if not tests(program):
+        return ()
+    known = dict(values)  # and what the step's own lines make of them: a test may read rho
+    for line, clock in zip(program.lines, clocks(program), strict=True):
+        if clock is Clock.STEP:
+            known[line.target] = eval(source_of(line.value), dict(FUNCTIONS), known)
+    return tuple(bool(eval(source_of(test), dict(FUNCTIONS), known)) for test in tests(program))
 
 
 @cache
