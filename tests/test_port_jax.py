@@ -59,7 +59,8 @@ def test_without_x64_float32_agrees_and_half_precision_is_float32_rounded_once(h
             for name, old in slots.items():
                 if not isinstance(old, float):
                     assert after[name][i].dtype == np.float32
-                    np.testing.assert_array_equal(after[name][i], after[name][0])
+                    # Where a decay is not dyadic, one kernel may round a product that another contracts (FMA).
+                    assert ulps(after[name][i], after[name][0], old[0], scale=1) <= 1
 
 
 @pytest.mark.parametrize("debias", RULES["ema"].axis("debias").choices)
