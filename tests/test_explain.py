@@ -113,7 +113,7 @@ def test_numbers_compute_to_the_value(
     rule: str, dialect: str, axes: dict[str, str], dtype: str, tolerance: float
 ) -> None:
     """A reader who types in what is shown gets what is shown: parentheses and digits are right."""
-    scope = {"sqrt": math.sqrt, "max": max, "min": min, "inf": math.inf, "nan": math.nan}
+    scope = {"sqrt": math.sqrt, "max": max, "min": min, "inf": math.inf, "nan": math.nan, "sign": np.sign}
     given = {**axes, **numbers(rule, dialect, axes)}
     for step in explain(rule, dialect=dialect, dtype=dtype, **given).steps:
         for line in step.lines:
