@@ -69,7 +69,7 @@ class Judge:
         kept = slot_dtype(step.hyper.axes, dtype)
         size = self._size("w", step.before.params, expected.params)
         exact = self._exactly(step)
-        same = exact and exact.params
+        same = exact.params if exact else None
         self._arrays("parameter", step, "w", found.params, expected.params, size, dtype, same)
         if set(found.slots) != set(expected.slots):
             names = [", ".join(slots) or "none" for slots in (found.slots, expected.slots)]
