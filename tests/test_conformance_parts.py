@@ -162,7 +162,8 @@ def test_the_reference_joins_leaves_without_a_trace(name: str) -> None:
     alone = [Case(case.name, case.conventions, case.dtype, (leaf,)) for leaf in case.leaves]
     together = take(case, 1, initial(case), arriving(case, 1))
     for i, (one, array) in enumerate(zip(alone, together.before.params, strict=True)):
-        before = State([array], {n: s if isinstance(s, float) else [s[i]] for n, s in together.before.slots.items()})
+        slots = {n: [s[i]] if isinstance(s, list) else s for n, s in together.before.slots.items()}
+        before = State([array], slots)
         grads = [array] if together.grads is None else [together.grads[i]]
         after = take(one, 1, before, grads).after
         assert after.params[0].tobytes() == together.after.params[i].tobytes()

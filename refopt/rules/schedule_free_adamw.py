@@ -11,11 +11,11 @@ from refopt.spec.functions import sqrt
 def schedule_free_adamw(w, g, v, x, z, s, *, t, lr, beta1, beta2, eps, wd):
     v = beta2 * v + (1 - beta2) * g * g
     c2 = 1 - beta2**t
-    b = lr * sqrt(c2)
+    rate = lr * sqrt(c2)
     d = sqrt(v) + eps
     u = g / d + wd * w
-    z = z - b * u
-    q = b * b
+    z = z - rate * u
+    q = rate * rate
     s = s + q
     c = 0 if s == 0 else q / s
     x = (1 - c) * x + c * z
@@ -55,9 +55,9 @@ SCHEDULE_FREE_ADAMW = Rule(
                    "Defazio et al. 2024, Algorithm 1; schedulefree's AdamWScheduleFreePaper"),
             Choice("v", "in the second moment; epsilon joins the root of the corrected one",
                    "schedulefree from version 1.3, optax, Keras",
-                   (line("b = lr"), line("d = sqrt(v / c2) + eps"))),
+                   (line("rate = lr"), line("d = sqrt(v / c2) + eps"))),
         )),
-        weight_axis("b"),
+        weight_axis("rate"),
         STATE_DTYPE,
     ),
     dialects=(
@@ -79,11 +79,11 @@ SCHEDULE_FREE_ADAMW = Rule(
         Fault("bias-in-moment", "the second moment is corrected, and the decay is not",
               axes={"bias": "v"}, only_with={"bias": ("rate",)}),
         Fault("bias-not-weighted", "the first iterates count as if their rate had not been corrected",
-              edits=(within("q", b="lr"), within("lr_max", b="lr")), only_with={"bias": ("rate",)}),
+              edits=(within("q", rate="lr"), within("lr_max", rate="lr")), only_with={"bias": ("rate",)}),
         Fault("bias-without-power", "1 - beta2 is used at every step in place of 1 - beta2**t",
               edits=(line("c2 = 1 - beta2"),)),
         Fault("root-of-correction-missing", "the rate is corrected by the correction itself, not by its root",
-              edits=(within("b", c2="(c2 * c2)"),), only_with={"bias": ("rate",)}),
+              edits=(within("rate", c2="(c2 * c2)"),), only_with={"bias": ("rate",)}),
         Fault("eps-inside", "epsilon is added inside the root: it acts as its square root",
               edits=(before("d", "v_root = v + eps"), within("d", v="v_root", eps="0")),
               only_with={"bias": ("rate",)}),

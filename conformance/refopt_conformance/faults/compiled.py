@@ -124,8 +124,9 @@ class SlotsShareAnArray(NumpyEngine):
         slots = super().init(hyper, params)
         first: dict[Any, np.ndarray] = {}
         for slot in hyper.program.slots:
-            if isinstance(slot.init, str) and slot.init != "params":
-                slots[slot.name] = [first.setdefault((x.shape, x.dtype), x) for x in slots[slot.name]]
+            if isinstance(slot.init, str):  # copies of one parameter are alike, zeros wherever they are
+                keys = [i if slot.init == "params" else (x.shape, x.dtype) for i, x in enumerate(slots[slot.name])]
+                slots[slot.name] = [first.setdefault(key, x) for key, x in zip(keys, slots[slot.name], strict=True)]
         return slots
 
 

@@ -173,6 +173,7 @@ class LayoutIgnored(NumpyEngine):
     ) -> Any:
         if not in_place:
             params = [w.ravel(order="K").reshape(w.shape) for w in params]
+            grads = None if grads is None else [g.ravel(order="K").reshape(g.shape) for g in grads]
         return super().update(hyper, t, params, grads, slots, in_place=in_place)
 
 
