@@ -33,6 +33,7 @@ SAME_FUNCTION = {
     ("adam", "power"): {"bias": ("none",)},
     ("adam", "first_t"): {"bias": ("none",)},
     ("adam", "eps_at"): {"bias": ("none", "m_only")},
+    ("adamax", "power"): {"bias": ("none",)},
     # A zero norm of the decayed gradient means that there is nothing to scale.
     ("lars", "zero_norm"): {"denominator": ("joint",)},
 }
