@@ -104,6 +104,7 @@ def as_python(shown: str) -> str:
     """The numbers of a line as a Python expression."""
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+", lambda m: f"**({m[0].translate(SUPERSCRIPTS)})", shown)
     text = re.sub(r"√(\d[\d.]*(e[-+]\d+)?)", r"sqrt(\1)", text).replace("√", "sqrt")
+    text = re.sub(r"\|([^|]*)\|", r"abs(\1)", text)
     return text.replace("·", "*").replace("−", "-").replace("^", "**")
 
 
@@ -133,8 +134,8 @@ def test_a_step_starts_from_what_the_last_one_showed(rule: str, dialect: str, ax
 
 
 COMMANDS = {
-    "begin", "end", "frac", "sqrt", "hat", "bar", "lVert", "rVert", "textstyle", "sum", "cdot", "mathrm",
-    "operatorname", "text", "max", "min", "left", "right", "le", "ge", "ne", "eta", "lambda", "mu", "beta",
+    "begin", "end", "frac", "sqrt", "hat", "bar", "lVert", "rVert", "lvert", "rvert", "textstyle", "sum", "cdot",
+    "mathrm", "operatorname", "text", "max", "min", "left", "right", "le", "ge", "ne", "eta", "lambda", "mu", "beta",
     "varepsilon", "tau", "pi", "psi", "rho", "gamma", "alpha", "kappa", "delta", "sigma", "theta", "\\",
 }  # fmt: skip
 

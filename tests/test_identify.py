@@ -37,6 +37,7 @@ SAME_FUNCTION = {
     ("nadam", "m_decay"): {"schedule": ("constant",)},
     # With an epsilon, a gradient of zero is no step whatever it is divided by.
     ("adagrad", "zero_sum"): {"eps_at": ("inside",)},
+    ("adamax", "power"): {"bias": ("none",)},
     # A zero norm of the decayed gradient means that there is nothing to scale.
     ("lars", "zero_norm"): {"denominator": ("joint",)},
 }
