@@ -122,8 +122,9 @@ class Judge:
     def _averaged(self) -> frozenset[str]:
         """The slots that a model is evaluated with while it moves: made of parameters, they round as these do."""
         program = self.case.conventions.program
-        moves = program.evaluate is not None and program.writes_parameter
-        return frozenset(names_read(one.value for one in program.evaluate.lines)) if moves else frozenset()
+        if program.evaluate is None or not program.writes_parameter:
+            return frozenset()
+        return frozenset(names_read(one.value for one in program.evaluate.lines))
 
     @property
     def _drifts(self) -> bool:

@@ -3,7 +3,7 @@
 The mean moves nothing. It is what to evaluate the model with, and nothing in torch gives it but the optimizer's state.
 """
 
-from refopt.rules._faults import GRADIENT, RATE, counter, decay, reports, rounded_early
+from refopt.rules._faults import GRADIENT, RATE, counter, decay, reports
 from refopt.rules._shared import STATE_DTYPE, WD, decay_axis, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import after, before, line, within
