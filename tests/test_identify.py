@@ -40,6 +40,9 @@ SAME_FUNCTION = {
     ("adamax", "power"): {"bias": ("none",)},
     # A zero norm of the decayed gradient means that there is nothing to scale.
     ("lars", "zero_norm"): {"denominator": ("joint",)},
+    # The mean moves no parameter, and a trace of parameters has nothing else.
+    ("asgd", "mean"): {},
+    ("asgd", "mean_of"): {},
 }
 
 
