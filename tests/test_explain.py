@@ -28,6 +28,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 NUMBERS = {
     "lr": 0.125, "mu": 0.75, "wd": 0.0625, "beta1": 0.75, "beta2": 0.9, "eps": 0.01, "eps_root": 0.02,
     "dampening": 0.3, "tc": 0.2, "power": 0.5, "inv_gamma": 2.0,
+    "start": 0.03,
 }  # fmt: skip
 
 
@@ -114,6 +115,7 @@ def test_numbers_compute_to_the_value(
 ) -> None:
     """A reader who types in what is shown gets what is shown: parentheses and digits are right."""
     scope = {"sqrt": math.sqrt, "max": max, "min": min, "inf": math.inf, "nan": math.nan}
+    scope["sign"] = lambda x: (x > 0) - (x < 0)
     given = {**axes, **numbers(rule, dialect, axes)}
     for step in explain(rule, dialect=dialect, dtype=dtype, **given).steps:
         for line in step.lines:
@@ -135,7 +137,7 @@ def test_a_step_starts_from_what_the_last_one_showed(rule: str, dialect: str, ax
 COMMANDS = {
     "begin", "end", "frac", "sqrt", "hat", "bar", "lVert", "rVert", "textstyle", "sum", "cdot", "mathrm",
     "operatorname", "text", "max", "min", "left", "right", "le", "ge", "ne", "eta", "lambda", "mu", "beta",
-    "varepsilon", "tau", "pi", "gamma", "\\",
+    "varepsilon", "tau", "pi", "gamma", "rho", "\\",
 }  # fmt: skip
 
 
