@@ -28,6 +28,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 NUMBERS = {
     "lr": 0.125, "mu": 0.75, "wd": 0.0625, "beta1": 0.75, "beta2": 0.9, "eps": 0.01, "eps_root": 0.02,
     "dampening": 0.3, "tc": 0.2, "power": 0.5, "inv_gamma": 2.0, "psi": 3.0, "threshold": 4.5, "lambd": 0.5, "t0": 1.0,
+    "start": 0.03,
 }  # fmt: skip
 
 
