@@ -149,9 +149,16 @@ class OneTensor(NumpyEngine):
             parts = np.split(whole[0], np.cumsum([w.size for w in params])[:-1])
             return [part.reshape(w.shape) for part, w in zip(parts, params, strict=True)]
 
-        long = {name: joined(slot) if isinstance(slot, list) else slot for name, slot in slots.items()}
+        single = {slot.name for slot in hyper.program.tensors}  # of which the whole model has one
+        long = {
+            name: slot[:1] if name in single else joined(slot) if isinstance(slot, list) else slot
+            for name, slot in slots.items()
+        }
         new, after = super().update(hyper, t, joined(params), grads and joined(grads), long, in_place=False)
-        out = {name: cut(slot) if isinstance(slot, list) else slot for name, slot in after.items()}
+        out = {
+            name: [slot[0].copy() for _ in params] if name in single else cut(slot) if isinstance(slot, list) else slot
+            for name, slot in after.items()
+        }
         return placed(params, cut(new), slots, out, in_place=in_place)
 
 
