@@ -34,7 +34,7 @@ def refused(call: Callable[[], Any], *fragments: str) -> None:
 
 # What cannot even be made: (the call, what its message says).
 MAKING: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
-    "rule": (lambda: refopt.init("adamm", W), ("'adamm'", "sgd, momentum, adam, lars, ema", "Did you mean 'adam'?")),
+    "rule": (lambda: refopt.init("adamm", W), ("'adamm'", ", ".join(refopt.RULES), "Did you mean")),
     "dialect": (lambda: refopt.Adam(W, dialect="tf"), ("'tf'", "paper, objax, torch, adamw, optax, keras")),
     "axis": (lambda: refopt.Adam(W, epsat="x"), ("'epsat'", "lr, beta1", "eps_at, amsgrad", "Did you mean 'eps_at'?")),
     "axis, None": (lambda: refopt.Adam(W, epsat=None), ("'epsat'", "Did you mean 'eps_at'?")),

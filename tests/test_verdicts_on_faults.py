@@ -1,8 +1,12 @@
-"""Every fault of the catalogue, planted in the reference, is named by the verdict; or the table says why it is not."""
+"""Faults of the catalogue, planted in the reference, are named by the verdict; or the table says why they are not.
+
+A few of every rule, from its first to its last; all of them with REFOPT_ALL_FAULTS=1, which takes half an hour.
+"""
 
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,10 +24,14 @@ from refopt_conformance.faults.planting import Planted
 SAME_FUNCTION = {"first-velocity-copied"}
 
 
+FEW = 4
+
+
 def planted() -> Iterator[tuple[Rule, Fault, Hyper]]:
-    """Each fault of each rule, under the first dialect in which it changes anything."""
+    """Faults of each rule, under the first dialect in which they change anything."""
     for rule in RULES.values():
-        for fault in rule.faults:
+        every = 1 if os.environ.get("REFOPT_ALL_FAULTS") else max(len(rule.faults) // FEW, 1)
+        for fault in rule.faults[every // 2 :: every]:
             for dialect in rule.dialects:
                 hyper = rule.hyper(dialect=dialect.name)
                 if hyper.planted(fault) is not None:

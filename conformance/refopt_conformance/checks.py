@@ -33,6 +33,7 @@ from refopt_conformance.inputs import BRIM, JOINED, LARGE, SHAPES
 from refopt_conformance.judge import Judge
 from refopt_conformance.laws import LAWS, OF_THE_LOOP, Law
 from refopt_conformance.modes import follow, led, short, single
+from refopt_conformance.nearby import jumps
 
 # No tensor of one element: over a long run of lars it crosses zero, its rate goes to zero with it, its digits are lost.
 LONG = ("seven", "3x5", "zero_params", "zero_grads", "now_and_then", "alternating", "burst")
@@ -132,12 +133,16 @@ def _kinds(precision: str, full: bool) -> tuple[str, ...]:
 def _both(
     name: str, hyper: Hyper, precision: str, leaves: tuple[str, ...] = (), numbers: str = "mixed"
 ) -> Iterator[Check]:
-    """A single step and a chain; no chain where few digits, or numbers at their ends, may amplify any rounding."""
+    """A single step and a chain; no chain where few digits, or numbers at their ends, may amplify any rounding.
+
+    Of what jumps, that is everywhere: a parameter that is rounded may turn a sign.
+    """
     found = in_precision(hyper, precision)
     if found is not None:
         case = Case(name, *found, leaves or tree(name), numbers)
         yield Check(ONE_STEP, case)
-        if name in canonical() or ((case.dtype in DTYPES or case.pure) and numbers != "ends"):
+        smooth = name in canonical() and not jumps(hyper.program)
+        if smooth or ((case.dtype in DTYPES or case.pure) and numbers != "ends"):
             yield Check(CHAIN, case)
 
 

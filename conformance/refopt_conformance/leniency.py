@@ -1,4 +1,4 @@
-"""What of a difference is no error: signs that a rounding decides, digits that must be met, and lost subnormal numbers."""
+"""What of a difference is no error: signs that a rounding decides, lost subnormal numbers; and what must be met."""
 
 from __future__ import annotations
 

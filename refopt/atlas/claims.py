@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from refopt.atlas.document import Row
 
 OBJAX = "https://objax.readthedocs.io/en/latest/objax/optimizer.html"
+OPTAX = "https://optax.readthedocs.io/en/latest/api/optimizers.html"
+TORCH = "https://docs.pytorch.org/docs/stable/generated/torch.optim."
+KERAS = "https://keras.io/api/optimizers/"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,15 @@ CLAIMS = (
     Claim("objax.optimizer:Adam", "eps_at", "outside_hat", "divides by sqrt(s_hat) + epsilon", OBJAX),
     Claim("objax.optimizer:Adam", "", "v-sign", "s = beta2*s - (1 - beta2)*g**2, with a minus", OBJAX),
     Claim("objax.optimizer:LARS", "eps_at", "none", "the ratio has no epsilon", OBJAX),
+    Claim("torch.optim:Adamax", "eps_at", "denominator", "eps is added to the denominator", TORCH + "Adamax.html"),
+    Claim("torch.optim:Rprop", "bounds", "apart", "a growing step is bounded from above, a shrinking one from below",
+          TORCH + "Rprop.html"),
+    Claim("keras.optimizers:RMSprop", "eps_at", "outside", "epsilon is Kingma and Ba's epsilon hat, which is added "
+          "to the root", KERAS + "rmsprop/"),
+    Claim("keras.optimizers:Nadam", "eps_at", "outside_raw", "epsilon is the epsilon hat of Kingma and Ba, which is "
+          "added to the root of the raw moment", KERAS + "Nadam/"),
+    Claim("optax:adan", "start", "first_gradient", "m starts as the first gradient, n as its square", OPTAX),
+    Claim("optax:adan", "difference", "beta2", "the difference has the weight b2, the paper's 1 - beta2", OPTAX),
 )  # fmt: skip
 
 
