@@ -17,13 +17,12 @@ from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case
 from refopt_conformance.distance import distance
 from refopt_conformance.inputs import SHAPE_OF, regimes_of
 from refopt_conformance.leniency import few_digits, flushed, with_signs
-from refopt_conformance.nearby import between, jumped, jumps, nearby, rounding
+from refopt_conformance.nearby import between, divides, jumped, jumps, nearby, rounding
 from refopt_conformance.reference import State, Step, average, narrow
 
 EXACT_STEPS = 3  # each step adds digits; later ones would have too many
 MOST = 0.75
-
-Kind: TypeAlias = tuple[tuple[int, ...], np.dtype]  # of an array: its shape and dtype
+Kinds: TypeAlias = list[tuple[tuple[int, ...], np.dtype]]  # of arrays: their shapes and dtypes
 
 
 class Deviation(AssertionError):
@@ -125,8 +124,11 @@ class Judge:
         return f"{self.case}, {self.mode}, t={t}"
 
     def _exactly(self, step: Step) -> State | None:
-        """The step by the definition in its own dtype, where that may be exact: few steps, on coarse inputs."""
-        may_be = self.case.coarse and step.t <= EXACT_STEPS and not self._drifts
+        """The step by the definition in its own dtype, where that may be exact: few steps, on coarse inputs.
+
+        Not where elements are divided: a machine may multiply with the reciprocal, which is rounded.
+        """
+        may_be = self.case.coarse and step.t <= EXACT_STEPS and not self._drifts and not divides(step.hyper.program)
         return narrow(step, self.case) if may_be else None
 
     @cached_property
@@ -284,7 +286,7 @@ class Judge:
         return np.concatenate([mask if mask.size == count else np.full(count, mask.all()) for mask, count in pairs])
 
 
-def _first_other(found: list[Kind], expected: list[Kind]) -> str:
+def _first_other(found: Kinds, expected: Kinds) -> str:
     """How the first array is another than it should be."""
     if len(found) != len(expected):
         return f"got {len(found)} arrays, expected {len(expected)}"

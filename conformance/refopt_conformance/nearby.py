@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 
 from refopt.clocks import Clock, clocks
+from refopt.clocks.analysis import clock_of, initial_clocks
 from refopt.engines.numpy_engine import BACKEND as REFERENCE
 from refopt.spec.functions import JUMPS
 from refopt.spec.program import Program
@@ -30,6 +31,17 @@ def jumps(program: Program) -> bool:
     return any(isinstance(node, ast.Call) and getattr(node.func, "id", "") in JUMPS for node in nodes)
 
 
+def divides(program: Program) -> bool:
+    """Whether elements are divided."""
+    names = initial_clocks(program)
+    for line in program.lines:
+        for node in ast.walk(line.value):
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div) and clock_of(node, names) is Clock.ELEMENT:
+                return True
+        names[line.target] = clock_of(line.value, names)
+    return False
+
+
 def rounding(dtype: np.dtype, more: float) -> float:
     """How far away nearby is, relatively; `more` is in ULPs."""
     return (ROUNDINGS + more) * float(ml_dtypes.finfo(dtype).eps)
@@ -40,7 +52,7 @@ def nearby(step: Step, by: float) -> list[State]:
     wide = Wide([w.shape for w in step.before.params], joined=Clock.TENSOR not in clocks(step.hyper.program))
     arrays = {
         "w": wide.of(step.before.params),
-        "g": wide.of(step.grads or []),
+        "g": wide.of(step.grads) if step.grads else [],
         **wide.slots(step.before.slots, wide.of),
     }
     found = []
@@ -66,5 +78,6 @@ def between(
     """The distance in ULPs from what is expected here and nearby; of zeros that from here, for they have signs."""
     least, most = np.min([here, *others], axis=0), np.max([here, *others], axis=0)
     with np.errstate(all="ignore"):
-        target = np.where((actual == 0) & (here == 0), here, np.clip(actual.astype(np.float64), least, most))
+        itself = np.isnan(actual) | ((actual == 0) & (here == 0))  # no number lies between others
+        target = np.where(itself, here, np.clip(actual.astype(np.float64), least, most))
     return distance(actual, target, size, dtype)

@@ -138,12 +138,15 @@ def run(
         outputs = program.function(**given, t=Scalar(t), **{name: Scalar(values[name]) for name in program.hypers})
     if len(program.outputs) == 1:
         outputs = (outputs,)
-    own = [value for value in given.values() if isinstance(value, np.ndarray)]
-    outputs = [value.copy() if any(value is array for array in own) else value for value in outputs]
+    taken = [value for value in given.values() if isinstance(value, np.ndarray)]
+    fresh = []  # no output is an array that was given, nor that of another output
+    for value in outputs:
+        fresh.append(value.copy() if any(value is array for array in taken) else value)
+        taken.append(fresh[-1])
     step = {slot.name for slot in program.numbers}
     return {
         name: float(value) if name in step else np.asarray(value, dtype)
-        for name, value in zip(program.outputs, outputs, strict=True)
+        for name, value in zip(program.outputs, fresh, strict=True)
     }
 
 
