@@ -30,6 +30,11 @@ from refopt.engines.numba_runtime import BLOCK, LANES, at, fold, jit, sign, tota
 '''
 
 
+# The names that kernels use themselves: in every one, and in those of rules with reductions.
+OWN = {"address", "b", "count_of", "e", "first", "i", "k", "last", "q", "start_of", "tensor_of"}
+OWN_OF_REDUCTIONS = {"kept", "lane", "partial", "row", "rows", "s", "value", "width", "x"}
+
+
 def kernel_source(hyper: Hyper, dtype: str = "float32", outcomes: Sequence[bool] | None = None) -> str:
     """The module with all kernels of a rule under these axes.
 
@@ -44,6 +49,10 @@ def kernel_source(hyper: Hyper, dtype: str = "float32", outcomes: Sequence[bool]
 
 def module_source(planned: Plan, dtype: str) -> str:
     """One `reduceN` and one `tensorN` function per stage, and `update`."""
+    program = planned.program
+    names = {*program.arrays, *program.hypers, *(line.target for line in program.lines)}
+    if taken := sorted(names & (OWN | OWN_OF_REDUCTIONS if planned.stages else OWN)):
+        raise SyntaxError(f"{program.name}: kernels need the name {taken[0]!r} themselves; the rule must have another")
     parts = [HEADER.format(title=planned.program.name, dtype=dtype)]
     for number, stage in enumerate(planned.stages):
         known = _computed(planned.stages[:number])

@@ -35,7 +35,7 @@ RECTIFIED = before(
     "w",
     "rho_inf = 2 / (1 - beta2) - 1",
     "rho = rho_inf - 2 * t * beta2**t / c2",
-    "k = sqrt((rho - 4) / (rho_inf - 4) * (rho - 2) / (rho_inf - 2) * rho_inf / rho)",
+    "rect = sqrt((rho - 4) / (rho_inf - 4) * (rho - 2) / (rho_inf - 2) * rho_inf / rho)",
 )
 
 ADABELIEF = Rule(
@@ -75,9 +75,9 @@ ADABELIEF = Rule(
             Choice("no", "it does not wait", "Zhuang et al. 2020, Algorithm 2; optax"),
             Choice("plain", "as RAdam: before, the step is the first moment; then it is scaled",
                    "the authors' code and timm, by default",
-                   (RECTIFIED, line("w = w - lr * m_hat if rho < 5 else w - lr * k * m_hat / d"))),
+                   (RECTIFIED, line("w = w - lr * m_hat if rho < 5 else w - lr * rect * m_hat / d"))),
             Choice("skip", "as RAdam, but before there is no step", "the same with degenerated_to_sgd=False",
-                   (RECTIFIED, line("w = w if rho < 5 else w - lr * k * m_hat / d"))),
+                   (RECTIFIED, line("w = w if rho < 5 else w - lr * rect * m_hat / d"))),
         )),
         Axis("belief", "whose deviation the variance is that of", (
             Choice("new", "of the gradient from the first moment with that gradient in it",
@@ -177,9 +177,9 @@ ADABELIEF = Rule(
         Fault("rectification-lost", "the step does not wait for the variance: early ones are too long",
               axes={"rectified": "no"}, only_with={"rectified": ("plain", "skip")}),
         Fault("rectified-from-four", "the step is rectified from 4 on, as RAdam's paper has it, not from 5",
-              edits=(after("k", "rho = rho + 1"),), only_with={"rectified": ("plain", "skip")}),
+              edits=(after("rect", "rho = rho + 1"),), only_with={"rectified": ("plain", "skip")}),
         Fault("rectification-squared", "the root is missing in the rectification: early steps are too short",
-              edits=(after("k", "k = k * k"),), only_with={"rectified": ("plain", "skip")}),
+              edits=(after("rect", "rect = rect * rect"),), only_with={"rectified": ("plain", "skip")}),
         Fault("early-steps-skipped", "nothing moves before the variance can be trusted, where the first moment should",
               axes={"rectified": "skip"}, only_with={"rectified": ("plain",)}),
         Fault("m-in-bfloat16", "the first moment is kept in bfloat16", begin=("m = bfloat16(m)",)),

@@ -12,9 +12,9 @@ from refopt.spec.declare import Dialect, Rule
 def schedule_free(w, g, x, z, s, *, t, lr, beta1, wd):
     u = g + wd * w
     z = z - lr * u
-    q = lr * lr
-    s = s + q
-    c = 0 if s == 0 else q / s
+    weight = lr * lr
+    s = s + weight
+    c = 0 if s == 0 else weight / s
     x = (1 - c) * x + c * z
     w = (1 - beta1) * z + beta1 * x
     return w, x, z, s
@@ -40,5 +40,5 @@ SCHEDULE_FREE = Rule(
         Dialect("optax", "optax.contrib.schedule_free_sgd", {"weight": "lr_max"}, {"lr": 1.0}),
     ),
     references=(PAPER,),
-    faults=faults(("q", "c")),
+    faults=faults(("weight", "c")),
 )  # fmt: skip

@@ -15,9 +15,9 @@ def schedule_free_adamw(w, g, v, x, z, s, *, t, lr, beta1, beta2, eps, wd):
     d = sqrt(v) + eps
     u = g / d + wd * w
     z = z - rate * u
-    q = rate * rate
-    s = s + q
-    c = 0 if s == 0 else q / s
+    weight = rate * rate
+    s = s + weight
+    c = 0 if s == 0 else weight / s
     x = (1 - c) * x + c * z
     w = (1 - beta1) * z + beta1 * x
     return w, v, x, z, s
@@ -69,7 +69,7 @@ SCHEDULE_FREE_ADAMW = Rule(
     ),
     references=(PAPER,),
     faults=(
-        *faults(("c2", "q", "c"), ("v", "x", "z")),
+        *faults(("c2", "weight", "c"), ("v", "x", "z")),
         Fault("decay-of-average", "the decay is taken from the average, not from the iterate",
               axes={"decay": "at_x"}, only_with={"decay": ("at_y", "at_z")}),
         Fault("bias-missing", "the second moment is not corrected: the first steps are many times too long",
@@ -79,7 +79,7 @@ SCHEDULE_FREE_ADAMW = Rule(
         Fault("bias-in-moment", "the second moment is corrected, and the decay is not",
               axes={"bias": "v"}, only_with={"bias": ("rate",)}),
         Fault("bias-not-weighted", "the first iterates count as if their rate had not been corrected",
-              edits=(within("q", rate="lr"), within("lr_max", rate="lr")), only_with={"bias": ("rate",)}),
+              edits=(within("weight", rate="lr"), within("lr_max", rate="lr")), only_with={"bias": ("rate",)}),
         Fault("bias-without-power", "1 - beta2 is used at every step in place of 1 - beta2**t",
               edits=(line("c2 = 1 - beta2"),)),
         Fault("root-of-correction-missing", "the rate is corrected by the correction itself, not by its root",

@@ -15,8 +15,8 @@ from refopt.spec.functions import sign, sqrt
 
 def yogi(w, g, m, v, *, t, lr, beta1, beta2, eps):
     m = beta1 * m + (1 - beta1) * g
-    q = g * g
-    v = v - (1 - beta2) * sign(v - q) * q
+    s = g * g
+    v = v - (1 - beta2) * sign(v - s) * s
     d = sqrt(v) + eps
     w = w - lr * m / d
     return w, m, v
@@ -54,7 +54,7 @@ YOGI = Rule(
                     before("v", "v = full_like(v, 1e-6) if t == 1 else v"))),
             Choice("gradient", "the second from the square of the first gradient, the first from zero",
                    "Zaheer et al. 2018, in the experiments; of a large batch",
-                   (before("v", "v = q if t == 1 else v"),)),
+                   (before("v", "v = s if t == 1 else v"),)),
         )),
         Axis("eps_at", "where epsilon joins the root", (
             Choice("outside", "added to the root of the moment, corrected if it is", "Zaheer et al. 2018; optax"),
@@ -97,23 +97,23 @@ YOGI = Rule(
         Fault("bias-kept", "the corrected first moment is kept as the moment: corrections pile up",
               edits=(after("m_hat", "m = m_hat"),)),
         Fault("v-averaged", "the second moment averages the square, as Adam's does, and forgets a burst at once",
-              edits=(line("v = beta2 * v + (1 - beta2) * q"),)),
+              edits=(line("v = beta2 * v + (1 - beta2) * s"),)),
         Fault("sign-missing", "the square is weighed by the difference, not by its sign: the dimensions are wrong",
-              edits=(line("v = v - (1 - beta2) * (v - q) * q"),)),
+              edits=(line("v = v - (1 - beta2) * (v - s) * s"),)),
         Fault("sign-reversed", "the second moment moves away from the square: it shrinks below zero, the root is NaN",
-              edits=(line("v = v + (1 - beta2) * sign(v - q) * q"),)),
+              edits=(line("v = v + (1 - beta2) * sign(v - s) * s"),)),
         Fault("sign-of-gradient", "the second moment is compared with the gradient, as the text of TensorFlow Addons "
               "has it, not with its square: negative gradients only ever shrink it",
-              edits=(line("v = v - (1 - beta2) * sign(v - g) * q"),)),
+              edits=(line("v = v - (1 - beta2) * sign(v - g) * s"),)),
         Fault("square-averaged", "the signed square is squared again, and averaged",
               reports("google-deepmind/optax/pull/288"),
-              (line("v = beta2 * v + (1 - beta2) * (sign(v - q) * q) * (sign(v - q) * q)"),)),
+              (line("v = beta2 * v + (1 - beta2) * (sign(v - s) * s) * (sign(v - s) * s)"),)),
         Fault("only-up", "the second moment never shrinks, as AdaGrad's",
-              edits=(line("v = v + (1 - beta2) * maximum(sign(q - v), 0) * q"),)),
+              edits=(line("v = v + (1 - beta2) * maximum(sign(s - v), 0) * s"),)),
         Fault("v-decays", "the second moment also decays by beta2",
-              edits=(line("v = beta2 * v - (1 - beta2) * sign(v - q) * q"),)),
+              edits=(line("v = beta2 * v - (1 - beta2) * sign(v - s) * s"),)),
         Fault("v-unscaled", "the square enters the second moment without 1 - beta2: it is the last square or two",
-              edits=(line("v = v - sign(v - q) * q"),)),
+              edits=(line("v = v - sign(v - s) * s"),)),
         Fault("m-unscaled", "the gradient enters the first moment without 1 - beta1: steps are ten times too long",
               edits=(line("m = beta1 * m + g"),)),
         Fault("m-starts-too", "the first moment starts from the number, which is for the second: first steps follow a "
