@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ def chart(
 ) -> tuple[Atlas, list[str]]:
     """The atlas in `folder`, with all rows that it lacks, and those that are stale, measured anew.
 
+    Of what follows no rule by default, no other setting is measured.
+
     Args:
         folder: where `atlas.json` is, or will be.
         pythons: other interpreters whose frameworks are looked at as well.
@@ -44,14 +46,23 @@ def chart(
     have = {row.name: row for row in kept.rows}
     todo = [t for t in targets if fresh or t.name not in have or have[t.name].stale]
     order = list(dict.fromkeys([*(row.name for row in kept.rows), *(target.name for target in targets)]))
-    for done, row in enumerate(_measured(todo, jobs), start=1):
-        have[row.name] = row
-        Atlas([have[name] for name in order if name in have]).write(folder)
-        if watch:
-            watch(done, len(todo), row.name)
+    done = 0
+    for switched in (False, True):
+        work = [t for t in todo if bool(t.options) is switched and (not switched or _follows(t, have))]
+        for row in _measured(work, jobs):
+            done += 1
+            have[row.name] = row
+            Atlas([have[name] for name in order if name in have]).write(folder)
+            if watch:
+                watch(done, len(todo), row.name)
     found = Atlas([have[name] for name in order if name in have])
     found.write(folder)
     return found, reasons
+
+
+def _follows(target: Target, have: Mapping[str, Row]) -> bool:
+    """Whether it does by default, as far as is known."""
+    return target.average or target.target not in have or bool(have[target.target].rule)
 
 
 def _measured(targets: Sequence[Target], jobs: int | None) -> Iterator[Row]:
@@ -73,7 +84,7 @@ def measure(target: Target) -> Row:
     subject: Any = target.target if target.python is None else Interpreter(target.python, target.target)
     started = time.perf_counter()
     try:
-        found = verify(subject, rule="ema" if target.average else None, **target.options).as_dict()
+        found = verify(subject, rule="ema" if target.average else None, fit=False, **target.options).as_dict()
     except RefoptError as refusal:
         found = {"status": "unsupported", "rule": None, "reason": str(refusal)}
     seconds = round(time.perf_counter() - started, 1)

@@ -83,8 +83,6 @@ ADAGRAD = Rule(
         Fault("eps-lost", "epsilon is left out: a first gradient of zero gives NaN",
               reports("lisa-lab/pylearn2/issues/1496", "davharris/mistnet/issues/94"), reads={"eps": "(eps * 0)"}),
         Fault("eps-times-ten", "epsilon is ten times what was asked for", reads={"eps": "(10 * eps)"}),
-        Fault("guard-lost", "a sum of zero divides by zero: a parameter that has had no gradient is NaN",
-              axes={"zero_sum": "divides"}, only_with={"zero_sum": ("no_step",), "eps_at": ("none",)}),
         Fault("sum-forgets", "the squares are averaged, as RMSprop does: the step does not shrink",
               edits=(line("v = 0.9 * v + 0.1 * g * g"),)),
         Fault("sum-not-kept", "only the newest square counts: the step is lr times the sign of the gradient",

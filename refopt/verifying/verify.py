@@ -25,6 +25,7 @@ def verify(
     dialect: str | None = None,
     dtype: str | None = None,
     device: str | None = None,
+    fit: bool = True,
     **options: Any,
 ) -> Verdict:
     """Which rule and which conventions an implementation follows, proven by running it.
@@ -37,6 +38,8 @@ def verify(
         dialect: the dialect that it is said to follow: it deviates if it follows another, and that fault is named.
         dtype: of the parameters and gradients that it is given; if None, float64, or the finest that it takes.
         device: where a torch optimizer is driven, e.g. `"cuda"`; if None, on the CPU.
+        fit: whether numbers that it keeps to itself may be read off what it does, where no rule fits without; that
+            takes the longest.
         options: the implementation's own arguments (`momentum=0.9, nesterov=True`). Numbers that are given stay as
             they are; the others are set by the probes.
 
@@ -52,12 +55,12 @@ def verify(
     except Unsupported as refusal:
         return Verdict(status="unsupported", subject=name_of(target), reason=str(refusal))
     try:
-        return _verify_one_of(subject, chosen, dialect)
+        return _verify_one_of(subject, chosen, dialect, fit=fit)
     finally:
         subject.close()
 
 
-def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None) -> Verdict:
+def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None, *, fit: bool) -> Verdict:
     """A subject against the rule that it is said to be of, or against all of them."""
     average = subject.interface.average
     if chosen is not None and chosen.average != average:
@@ -84,7 +87,7 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None) -
             verdicts[trial.rule.name] = trial.verdict()
         except Unsupported as failure:
             failures.append(str(failure))
-    if not any(verdict.faults for verdict in verdicts.values()):
+    if fit and not any(verdict.faults for verdict in verdicts.values()):
         for one, stage in _stages(subject, lacking):
             try:
                 trial = Trial(under(subject, one), one, dialect, stage)

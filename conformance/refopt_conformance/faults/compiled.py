@@ -19,6 +19,7 @@ from refopt.engines.numpy_engine import NumpyEngine
 from refopt.rules._faults import reports
 from refopt.spec.backend import Body, Slots
 from refopt.spec.hyper import Hyper
+from refopt.spec.lines import inputs, prune
 from refopt.spec.program import Program
 from refopt_conformance.faults.structural import Arrays, Structural, has_state, moves
 
@@ -164,7 +165,10 @@ class OldSlotsKept(NumpyEngine):
 
 
 def _moves_by_state(program: Program) -> bool:
-    return program.writes_parameter and has_state(program)
+    """Whether the parameters are moved, and by state: not only watched by it."""
+    arrays = {slot.name for slot in program.slots if slot.clock == "element"}
+    lines, _ = prune(program.lines, {"w"}, arrays)
+    return program.writes_parameter and bool(inputs(lines) & arrays)
 
 
 def _watches(program: Program) -> bool:
