@@ -19,6 +19,11 @@ ADAM_FLOAT32_ULPS = 3
 TORCH_ULPS = 16
 
 
+# The rules that the ports began with. All others are held to the reference by the conformance suite, which came later,
+# has more inputs, and knows where a definition is ill-conditioned.
+FIRST = tuple(RULES[name] for name in ("sgd", "momentum", "adam", "lars", "ema"))
+
+
 def hyper_of(rule: str, dialect: str | None = None, **axes: str) -> Hyper:
     """A rule under these choices, with numbers at which choices differ: a rate of 0.1, and the last declared probes."""
     plain = RULES[rule].hyper(dialect, **axes)
@@ -28,7 +33,7 @@ def hyper_of(rule: str, dialect: str | None = None, **axes: str) -> Hyper:
 
 def varied(from_the_first: int) -> Iterator[Hyper]:
     """One axis at a time from every dialect, and `from_the_first` axes at once from the first dialect."""
-    for rule in RULES.values():
+    for rule in FIRST:
         seen = set()
         changes = [(axis.name, choice) for axis in rule.axes for choice in axis.choices]
         for i, dialect in enumerate(rule.dialects):

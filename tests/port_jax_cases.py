@@ -6,14 +6,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from port_cases import JAX_EPS, hyper_of, name_of
+from port_cases import FIRST, JAX_EPS, hyper_of, name_of
 
-from refopt.rules import RULES
 from refopt.spec.functions import Scalar
 from refopt.spec.hyper import Hyper
 from refopt_jax.backend import BACKEND
 
-DIALECTS = {name_of(h): h for rule in RULES.values() for d in rule.dialects for h in [hyper_of(rule.name, d.name)]}
+DIALECTS = {name_of(h): h for rule in FIRST for d in rule.dialects for h in [hyper_of(rule.name, d.name)]}
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def test_commands(refopt: Command, arguments: tuple[str, ...], status: int, prin
 
 # What is refused: (arguments, what the one line says).
 REFUSED: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
-    (("show", "adamm"), ("unknown rule 'adamm'", "sgd, momentum, adam", "Did you mean 'adam'?")),
+    (("show", "adamm"), ("unknown rule 'adamm'", "sgd, momentum, rprop", "Did you mean 'adam'?")),
     (("show", "adam", "--dialect", "tf"), ("unknown dialect 'tf'", "paper, objax")),
     (("show", "adam", "-H", "eps_at=in"), ("'in'", "outside_hat")),
     (("show", "adam", "-H", "beta3=1"), ("'beta3'", "Did you mean")),

@@ -105,6 +105,8 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None, *
         nearest = nearest_of(list(verdicts.values()))
         case = next((trial.smallest(nearest) for trial in trials if trial.rule.name == nearest.rule), "")
         return replace(nearest, case=case, notes=(*nearest.notes, *notes))
+    if not failures:
+        failures.append(f"{subject.name} lets nobody set what a rule needs; with fit=True it is looked for")
     reason = "; ".join(dict.fromkeys(failures))  # what one rule after the other ran into, once
     return Verdict(status="unsupported", subject=subject.name, versions=subject.interface.versions, reason=reason)
 

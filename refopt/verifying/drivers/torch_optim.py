@@ -84,8 +84,8 @@ class TorchDriver:
         """The numbers under torch's names."""
         given: dict[str, Any] = dict(numbers)
         for name, two in self.pairs.items():
-            if two[0] in given:
-                given[name] = tuple(given.pop(one) for one in two)
+            if any(one in given for one in two):  # a rule may have one of them: the other stays as it is
+                given[name] = tuple(given.pop(one, self.arguments[one]) for one in two)
         return given
 
     def _takes(self, name: str) -> bool:
