@@ -15,19 +15,19 @@ from refopt.engines.dtypes import HALF, PARAMETER_DTYPES
 from refopt.explaining.equations import Writer
 from refopt.explaining.notation import UNICODE, Level, Part, number
 from refopt.explaining.symbols import NamedLine, NormOf
-from refopt.spec.functions import FUNCTIONS, REDUCTIONS
+from refopt.spec.functions import FUNCTIONS, REDUCTIONS, Scalar
 from refopt.spec.lines import source_of
 
 SHOWN = 4  # elements of a tensor that a norm shows
 LEFT_OUT = "…"
 
 
-def _rounding(dtype: np.dtype) -> Callable[[Any], np.ndarray]:
-    return lambda x: np.asarray(x).astype(dtype)
+def _rounding(dtype: np.dtype) -> Callable[[Any], Any]:
+    return lambda x: x.astype(dtype) if isinstance(x, np.ndarray) else Scalar(np.float64(x).astype(dtype))
 
 
 # What ends a step of a half type is shown as a call: w = bfloat16(w).
-ROUNDINGS = {name: _rounding(PARAMETER_DTYPES[name]) for name in sorted(HALF)}
+ROUNDINGS = {name: _rounding(PARAMETER_DTYPES[name]) for name in (*sorted(HALF), "float32")}
 
 
 def compute(node: ast.expr, values: Mapping[str, Any]) -> Any:

@@ -74,11 +74,13 @@ class _Run:
             return self.w.astype(self.view.dtype)
         return np.full(self.w.shape, 0.0 if slot.init == "zeros" else slot.init, self.view.dtype)
 
-    def wide(self, value: Any) -> Any:
+    def kept(self, slot: Slot, value: Any) -> Any:
         """A slot as it is kept: a number for the tensor is rounded as the elements of arrays are."""
-        if isinstance(value, np.ndarray):
-            return value.astype(self.view.dtype, copy=False)
-        return Scalar(self.view.dtype.type(value))
+        if slot.clock == "step":
+            return value
+        if slot.clock == "tensor":
+            return Scalar(self.view.dtype.type(value))
+        return value.astype(self.view.dtype, copy=False)
 
     def step(self, t: int) -> Step:
         program = self.hyper.program
@@ -92,7 +94,7 @@ class _Run:
         shown = tuple(Given(term(start[name], UNICODE).text, *self.view.text(values[name])) for name in names)
         lines, values = self.run(program, t, values)
         self.w = values["w"].astype(self.given.dtype)
-        self.slots = {s.name: values[s.name] if s.clock == "step" else self.wide(values[s.name]) for s in program.slots}
+        self.slots = {slot.name: self.kept(slot, values[slot.name]) for slot in program.slots}
         if program.evaluate:
             lines += self.run(program.evaluate, t, self.slots, after_step=True)[0]
         return Step(t, shown, tuple(lines))
@@ -130,12 +132,18 @@ class _Run:
 
 
 def _with_rounding(program: Program, dtype: str, axes: Mapping[str, str]) -> Program:
-    """The program with the roundings to a half type that end it as lines of their own: its result, maybe its state."""
-    if dtype not in HALF:
+    """The program with the roundings that end it as lines of their own.
+
+    They are those to a half type, of its result and maybe of its state, and that of a number for the tensor, which is
+    computed in float64, to the dtype that state has.
+    """
+    half, pure = dtype in HALF, dtype in HALF and axes.get("state_dtype") == "parameter"
+    kept, reason = (dtype, "state_dtype=parameter") if pure else ("float32", "kept in float32")
+    rounded = {name: (dtype, f"dtype={dtype}") for name in program.outputs if half and name in ("w", "a")}
+    for slot in program.slots:
+        if slot.name in program.outputs and ((slot.clock == "element" and pure) or slot.clock == "tensor"):
+            rounded[slot.name] = (kept, reason)
+    if dtype == "float64" or not rounded:
         return program
-    rounded = {name: f"dtype={dtype}" for name in program.outputs if name in ("w", "a")}
-    if axes.get("state_dtype") == "parameter":
-        arrays = {slot.name for slot in program.slots if slot.clock == "element"}
-        rounded |= {name: "state_dtype=parameter" for name in program.outputs if name in arrays}
-    lines = (Line(name, expression(f"{dtype}({name})"), origin) for name, origin in rounded.items())
+    lines = (Line(name, expression(f"{kind}({name})"), origin) for name, (kind, origin) in rounded.items())
     return replace(program, lines=(*program.lines, *lines))
