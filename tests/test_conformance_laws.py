@@ -113,7 +113,7 @@ def test_a_deviation_says_what_is_wrong(fault: str, says: str) -> None:
 def test_a_broken_backend_is_caught(tmp_path: Path) -> None:
     lines = ["from refopt_conformance.faults.compiled import RateCompiledIn", "BACKEND = RateCompiledIn()"]
     (tmp_path / "broken_compiler.py").write_text("\n".join(lines), encoding="utf-8")
-    done = conform("broken_compiler:BACKEND", "-k", "sgd and nothing", folder=tmp_path)
+    done = conform("broken_compiler:BACKEND", "-k", "/sgd/ and nothing", folder=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert SAYS["rate-compiled-in"] in done.stdout
     assert "2 failed" in done.stdout, "each dialect, by this law alone"
