@@ -43,12 +43,17 @@ SAME_FUNCTION = {
     # With an epsilon, a gradient of zero is no step whatever it is divided by.
     ("adagrad", "zero_sum"): {"eps_at": ("inside",)},
     ("adamax", "power"): {"bias": ("none",)},
+    ("adabelief", "eps_out"): {"bias": ("none",)},
     # A zero norm of the decayed gradient means that there is nothing to scale.
     ("lars", "zero_norm"): {"denominator": ("joint",)},
     # The mean moves no parameter, and a trace of parameters has nothing else.
     ("asgd", "mean"): {},
     ("asgd", "mean_of"): {},
 }
+
+
+# What a NaN among the gradients alone would tell, of which these traces have none (`verify` shows one).
+OF_NAN = {("rprop", "nan"), ("lion", "direction"), ("lamb", "zero_norm")}
 
 
 @pytest.mark.parametrize(("rule", "axes", "dtype"), CASES, ids=NAMES)
@@ -61,6 +66,8 @@ def test_gives_back_the_variant(rule: str, axes: dict[str, str], dtype: str) -> 
             f"{axis} is {choice}, the verdict says {verdict.axes[axis].choices}"
         )
     for axis in (name for name in verdict.open if not RULES[rule].axis(name).storage):
+        if (rule, axis) in OF_NAN:
+            continue
         because = SAME_FUNCTION[rule, axis]
         assert all(hyper.axes[other] in choice for other, choice in because.items()), f"{axis} is open: {verdict}"
         assert verdict.axes[axis].why.startswith("one function"), verdict

@@ -60,6 +60,8 @@ ADAGRAD = Rule(
         Dialect("paper", "Duchi, Hazan & Singer 2011, Figure 1", {}, {"eps": 1e-10}),
         Dialect("torch", "torch.optim.Adagrad", {"decay": "l2", "init": "value", "rate": "falling"},
                 {"lr": 0.01, "eps": 1e-10}),
+        Dialect("jax", "jax.example_libraries.optimizers.adagrad with momentum=0",
+                {"eps_at": "none", "zero_sum": "no_step"}),
         Dialect("tf1", "tf.compat.v1.train.AdagradOptimizer", {"init": "value", "eps_at": "none"}, {"start": 0.1}),
         Dialect("optax", "optax.adagrad", {"init": "value", "eps_at": "inside", "zero_sum": "no_step"},
                 {"eps": 1e-7, "start": 0.1}),
