@@ -52,7 +52,7 @@ def test_who_waits_for_a_process_that_hangs_is_ended() -> None:
     # On a busy machine it takes long until they hang; 30 s after that who waits would give up by itself.
     for deadline in (8.0, 30.0, 55.0, 80.0):
         started = time.monotonic()
-        results = run("torch", only="sgd/paper/float32", fault="hang", deadline=deadline)
+        results = run("torch", only="/sgd/paper/float32", fault="hang", deadline=deadline)
         assert time.monotonic() - started < deadline + 20
         (lost,) = (result for result in results if result.outcome == "failed")
         assert f"did not finish within {deadline:g} s, and was ended" in lost.message
@@ -95,7 +95,7 @@ def test_a_case_has_passed_if_it_has_in_every_process() -> None:
 
 
 def test_the_command_prints_a_row_for_each_layout(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert main("torch", only="sgd/paper/float32", report=tmp_path) == 0
+    assert main("torch", only="/sgd/paper/float32", report=tmp_path) == 0
     printed = capsys.readouterr().out
     assert "torch, sharded, conforms: 2 checks passed" in printed
     assert "every bit is that of the unsharded run" in printed

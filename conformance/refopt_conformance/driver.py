@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,6 +80,11 @@ class Driver:
         numbers = {name: slot for name, slot in slots.items() if not isinstance(slot, list)}
         arrays = {name: self._copies(slot) for name, slot in slots.items() if isinstance(slot, list)}
         return State(self._copies(params), arrays | numbers, None if average is None else self._copies(average))
+
+    def forget(self) -> None:
+        """Unload what jax has compiled: each step takes mappings of memory, and a process has some 65000 of these."""
+        if (jax := sys.modules.get("jax")) is not None:
+            jax.clear_caches()
 
     def _copies(self, arrays: list[Any]) -> list[np.ndarray]:
         return [np.array(self.backend.to_numpy(array)) for array in arrays]

@@ -9,12 +9,14 @@ is an error. So what is over a budget is held against these.
 from __future__ import annotations
 
 import ast
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from refopt.clocks import Clock, clocks
 from refopt.clocks.analysis import clock_of, initial_clocks
+from refopt.engines.dtypes import compute_dtype
 from refopt.engines.numpy_engine import BACKEND as REFERENCE
 from refopt.spec.functions import JUMPS
 from refopt.spec.program import Program
@@ -48,22 +50,26 @@ def rounding(dtype: np.dtype, more: float) -> float:
 
 
 def nearby(step: Step, by: float) -> list[State]:
-    """The step again from each array times 1 - `by` and 1 + `by`."""
+    """The step again from each array times 1 - `by` and 1 + `by`; and with subnormal numbers taken for zero."""
     wide = Wide([w.shape for w in step.before.params], joined=Clock.TENSOR not in clocks(step.hyper.program))
     arrays = {
         "w": wide.of(step.before.params),
         "g": wide.of(step.grads) if step.grads else [],
         **wide.slots(step.before.slots, wide.of),
     }
-    found = []
-    for name in [name for name, array in arrays.items() if isinstance(array, list) and array]:
-        for factor in (1 - by, 1 + by):
-            with np.errstate(all="ignore"):
-                moved = arrays | {name: [x * factor for x in arrays[name]]}
-            w, g = moved.pop("w"), moved.pop("g")
-            params, slots = REFERENCE.update(step.hyper, step.t, w, g or None, moved, in_place=False)
-            found.append(State(wide.leaves(params), wide.slots(slots, wide.leaves)))
-    return found
+    tensors = {name: array for name, array in arrays.items() if isinstance(array, list) and array}
+    with np.errstate(all="ignore"):
+        moves = [{name: [x * by_ for x in array]} for name, array in tensors.items() for by_ in (1 - by, 1 + by)]
+    tiny = min((float(ml_dtypes.finfo(compute_dtype(w.dtype)).tiny) for w in step.before.params), default=0.0)
+    if any((np.abs(x) < tiny)[x != 0].any() for array in tensors.values() for x in array):
+        moves.append({name: [np.where(np.abs(x) < tiny, 0.0, x) for x in array] for name, array in tensors.items()})
+    return [_again(step, wide, arrays | move) for move in moves]
+
+
+def _again(step: Step, wide: Wide, arrays: dict[str, Any]) -> State:
+    w, g = arrays.pop("w"), arrays.pop("g")
+    params, slots = REFERENCE.update(step.hyper, step.t, w, g or None, arrays, in_place=False)
+    return State(wide.leaves(params), wide.slots(slots, wide.leaves))
 
 
 def jumped(there: np.ndarray, here: np.ndarray, size: np.ndarray, by: float) -> np.ndarray:

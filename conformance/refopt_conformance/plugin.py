@@ -109,6 +109,18 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     pytest.fail(said, pytrace=False)
 
 
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Checks come rule by rule: what was compiled for one is of no use to the next."""
+    driver = item.config.stash[_DRIVER]
+    if isinstance(driver, Driver) and _rule(item) != _rule(nextitem):
+        driver.forget()
+
+
+def _rule(item: pytest.Item | None) -> str | None:
+    check = getattr(getattr(item, "callspec", None), "params", {}).get("check")
+    return None if check is None else check.case.conventions.rule.name
+
+
 def _small(check: Check, driver: Driver, deviation: Deviation) -> str:
     try:
         return reproduce(check, driver, deviation)

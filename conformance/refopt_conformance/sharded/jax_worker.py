@@ -103,9 +103,9 @@ def exchange(layout: str, case: Case, mesh: Any, driver: Driver) -> Result:
     """A step of elements exchanges nothing; one with norms reduces these, and moves no tensor."""
     step = next(chain(case, LEAVES))
     params, grads = placed(step.before.params, mesh), step.grads and placed(step.grads, mesh)
-    slots = driver.backend.init(step.hyper, params)
-    update = jax.jit(lambda w, g, s: driver.backend.update(step.hyper, 1, w, g, s, in_place=False))
-    program = update.lower(params, grads, slots).compile().as_text() or ""
+    arrays, numbers = apart(driver.backend.init(step.hyper, params))
+    update = jax.jit(lambda w, g, s: driver.backend.update(step.hyper, 1, w, g, {**s, **numbers}, in_place=False))
+    program = update.lower(params, grads, arrays).compile().as_text() or ""
     found = sorted(set(re.findall(r" (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)", program)))
     fine = found == (["all-reduce"] if takes_norms(case.conventions) else [])
     name, said = f"{layout}/{case.name}/exchange", ", ".join(found) or "nothing"
@@ -117,6 +117,12 @@ def check(layout: str, case: Case, driver: Driver, mesh: Any, update: Callable[.
         return follow(driver, steps, lambda arrays: placed(arrays, mesh), update)
 
     return judged(layout, case, LEAVES, driver, on_mesh, lambda arrays: driver.adopt(pieces(arrays)))
+
+
+def apart(slots: dict[str, Any]) -> tuple[dict[str, list[Any]], dict[str, float]]:
+    """The slots of arrays, which are traced, and those that are numbers of the whole model, which are not."""
+    arrays = {name: slot for name, slot in slots.items() if isinstance(slot, list)}
+    return arrays, {name: slot for name, slot in slots.items() if name not in arrays}
 
 
 def pieces(arrays: list[np.ndarray]) -> list[np.ndarray]:
@@ -167,8 +173,7 @@ def own_shards(driver: Driver, mesh: Any) -> Callable[..., Any]:
     """The planted fault: the step runs inside shard_map, where an array is a shard, and so is its norm."""
 
     def update(hyper: Hyper, t: int, params: list[Any], grads: Any, slots: dict[str, Any], *, in_place: bool) -> Any:
-        numbers = {name: slot for name, slot in slots.items() if not isinstance(slot, list)}
-        arrays = {name: slot for name, slot in slots.items() if isinstance(slot, list)}
+        arrays, numbers = apart(slots)
         like = specs(LEAVES, mesh)
 
         def step(w: list[Any], g: Any, s: dict[str, Any]) -> Any:

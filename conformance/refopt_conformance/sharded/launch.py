@@ -101,6 +101,7 @@ def _environment(more: Mapping[str, str]) -> dict[str, str]:
     loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), "lo")
     settled |= {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": loopback}
     settled |= {"JAX_PLATFORMS": "cpu", "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo"}
+    settled["JAX_TRACEBACK_FILTERING"] = "off"  # which would end what a process says with a word about itself
     return settled | dict(more)
 
 
