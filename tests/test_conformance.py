@@ -40,7 +40,7 @@ def test_every_backend_conforms(backend: str, tmp_path: Path) -> None:
 
 
 # A fault is the texts to be replaced, by file; and the cases that must show it.
-ADAM, LARS = "adam/paper and float32", "lars/paper and float32"
+ADAM, LARS = "one_step/adam/paper and float32", "one_step/lars/paper and float32"
 Edits = Mapping[str, list[tuple[str, str]]]
 
 PORT_FAULTS: list[tuple[str, str, str, Edits]] = [
@@ -92,7 +92,9 @@ def test_broken_ports_are_caught(port: str, fault: str, cases: str, edits: Edits
     done = conform(backend, "-k", cases, folder=tmp_path)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "ULPs apart" in done.stdout
-    assert f"{cases.partition(' ')[0]}\n" in done.stdout, "the rule and dialect that deviate are named in a line"
+    assert f"{cases.partition(' ')[0].removeprefix('one_step/')}\n" in done.stdout, (
+        "the rule and dialect that deviate are named in a line"
+    )
     assert "deviates: " in done.stdout
     assert "Traceback" not in done.stdout
     assert "judge.py" not in done.stdout, "what went wrong is said, not where the suite noticed"
@@ -242,7 +244,7 @@ def test_skips_are_counted_by_reason(tmp_path: Path) -> None:
     skipped = len([line for line in done.stdout.splitlines() if line.endswith("half_done: only float32 so far")])
     assert skipped == 1
     assert "passed, " in done.stdout
-    everything = conform("half_done:BACKEND", "-k", "sgd and float64", folder=tmp_path)
+    everything = conform("half_done:BACKEND", "-k", "/sgd/ and float64", folder=tmp_path)
     assert everything.returncode == 2, "what was never run does not conform"
     assert "was not tested: every case was skipped" in everything.stdout
 

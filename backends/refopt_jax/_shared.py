@@ -9,7 +9,7 @@ each axis: what it does not know is refused, not computed as something else.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -130,6 +130,17 @@ def sum_of_squares(x: jax.Array) -> jax.Array:
     for _ in range(x.ndim):  # axis by axis, as below
         x = jnp.sum(x, axis=-1)
     return x * scale * scale
+
+
+def total(arrays: Sequence[jax.Array]) -> jax.Array:
+    """The sum of all elements of all arrays, in `scalar_dtype()`."""
+    whole = jnp.zeros((), scalar_dtype())
+    for x in arrays:
+        x = x.astype(scalar_dtype())
+        for _ in range(x.ndim):  # axis by axis, as below
+            x = jnp.sum(x, axis=-1)
+        whole += x
+    return whole
 
 
 def _scale(x: jax.Array) -> jax.Array:

@@ -45,13 +45,13 @@ def compiled_step(
     params: Sequence[jax.Array],
     grads: Sequence[jax.Array] | None,
     slots: Mapping[str, Sequence[jax.Array]],
-) -> tuple[list[jax.Array], dict[str, list[jax.Array]]]:
+) -> tuple[list[jax.Array], dict[str, list[jax.Array]], dict[str, jax.Array]]:
     """`ports.step` on coefficients that come as one vector: one transfer to the device instead of a dozen."""
     coefficients = PORTS[rule].scalars(*numbers)
-    new, slots = ports.step(rule, dict(axes), coefficients, params, grads, slots)
+    new, slots, made = ports.step(rule, dict(axes), coefficients, params, grads, slots)
     if grads is None:  # such rules leave the parameters alone
-        return [], slots
-    return [x.astype(w.dtype) for x, w in zip(new, params, strict=True)], slots
+        return [], slots, made
+    return [x.astype(w.dtype) for x, w in zip(new, params, strict=True)], slots, made
 
 
 @partial(jax.jit, static_argnames=("rule", "axes"))
@@ -142,7 +142,13 @@ class JaxBackend:
             numbers = advance(hyper.axes, hyper.values, numbers, t)
         scalars = _scalars(hyper, t, {**before, **numbers})
         given = None if grads is None else list(grads)
-        new, arrays = compiled_step(hyper.rule.algorithm, _key(hyper.axes), scalars, list(params), given, arrays)
+        new, arrays, made = compiled_step(hyper.rule.algorithm, _key(hyper.axes), scalars, list(params), given, arrays)
+        if any(isinstance(number, jax.core.Tracer) for number in made.values()):
+            raise Unsupported(
+                f"jax: {hyper.rule.name} reads {', '.join(made)} of the model from the device after each step, which"
+                f" cannot be traced; call it outside jax.jit, or use refopt_jax.as_optax, which keeps them there"
+            )
+        numbers |= {name: float(number) for name, number in made.items()}
         return (list(params) if grads is None else new), {**slots, **numbers, **arrays}
 
     def assign(self, params: Sequence[jax.Array], values: Sequence[jax.Array]) -> None:

@@ -27,6 +27,7 @@ from refopt_jax._shared import (
 )
 
 CHOICES = {
+    "grad_clip": ("no", "max", "min"),
     "decay": ("inside", "l2", "decoupled"),
     "bias": ("both", "none", "rate"),
     "grad_averaging": ("yes", "no"),
@@ -52,6 +53,7 @@ class Coefficients(NamedTuple):
     over_c2: Scalar
     inside: Scalar  # what is added inside the root
     eps: Scalar
+    max_norm: Scalar
     wd: Scalar
     lr_wd: Scalar
 
@@ -76,14 +78,30 @@ def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -
         over_c2=1 / c2 if corrected else 1.0,
         inside=values["eps_root"] if axes["eps_at"] == "both" else 0.0,
         eps=values["eps"],
+        max_norm=values["max_norm"],
         wd=wd,
         lr_wd=lr * wd,
     )
 
 
-def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots) -> tuple[jax.Array, Slots]:
+def measure(
+    axes: Axes, c: Coefficients, params: list[jax.Array], grads: list[jax.Array], slots: list[Slots]
+) -> tuple[jax.Array | None, dict[str, jax.Array]]:
+    """What the gradients are multiplied by, so that their norm over the model is not above max_norm."""
+    if axes["grad_clip"] == "no":
+        return None, {}
+    n = norm(jnp.stack([norm(g) for g in grads]))
+    if axes["grad_clip"] == "max":
+        return 1 / jnp.maximum(1, n / c.max_norm), {}
+    return jnp.minimum(1, c.max_norm / (n + c.eps)), {}
+
+
+def update(
+    axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots, clip: jax.Array | None
+) -> tuple[jax.Array, Slots]:
     """One step of one parameter."""
     r = rounded(c, w.dtype)
+    g = g if clip is None else g * clip.astype(g.dtype)
     g = decayed_gradient(axes, r, w, g)
     m = carried(r.beta1, r.beta1_rest, slots["m"], r.entering * g)
     v = carried(r.beta2, r.beta2_rest, slots["v"], r.one_minus_beta2 * g * g)

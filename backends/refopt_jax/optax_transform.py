@@ -78,10 +78,11 @@ def as_optax(hyper: Hyper, learning_rate: float | Schedule | None = None) -> opt
         gradients = [jnp.asarray(g) for g in jax.tree.leaves(grads)]
         old = {name: tree.flatten_up_to(slot) for name, slot in state.slots.items()}
         numbers, coefficients = _coefficients(hyper, state, learning_rate)
-        new, slots = ports.step(hyper.rule.algorithm, hyper.axes, coefficients, leaves, gradients, old)
+        new, slots, made = ports.step(hyper.rule.algorithm, hyper.axes, coefficients, leaves, gradients, old)
         updates = [x - w.astype(x.dtype) for x, w in zip(new, leaves, strict=True)]
         new_slots = {name: tree.unflatten(arrays) for name, arrays in slots.items()}
-        return tree.unflatten(updates), RefoptState(optax.safe_increment(state.count), new_slots, numbers)
+        count, numbers = optax.safe_increment(state.count), {**state.numbers, **numbers, **made}
+        return tree.unflatten(updates), RefoptState(count, new_slots, numbers)
 
     return optax.GradientTransformation(init, update)
 

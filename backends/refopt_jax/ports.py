@@ -31,6 +31,7 @@ from refopt_jax import (
     momentum,
     nadam,
     novograd,
+    prodigy,
     radam,
     rmsprop,
     rprop,
@@ -47,7 +48,9 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 class Port(NamedTuple):
     """One rule: the axes it knows, the scalars of a step, and one step of one parameter.
 
-    The slots `of_tensors` are one number for each parameter, a 0-d array.
+    The slots `of_tensors` are one number for each parameter, a 0-d array. `measure(axes, coefficients, params, grads,
+    slots)` takes the lists of a whole model; it returns what `update` is given beside the coefficients, and the numbers
+    of the model after the step that it has made.
     """
 
     choices: Mapping[str, tuple[str, ...]]
@@ -57,6 +60,7 @@ class Port(NamedTuple):
     advance: Callable[..., dict[str, Any]] | None = None  # of slots that are one number for all, to those after step t
     average: Callable[..., jax.Array] | None = None
     of_tensors: frozenset[str] = frozenset()
+    measure: Callable[..., tuple[Any, dict[str, jax.Array]]] | None = None
 
 
 PORTS = {
@@ -92,9 +96,12 @@ PORTS = {
         schedule_free_adamw.average,
     ),
     "lars": Port(lars.CHOICES, lars.Coefficients, lars.coefficients, lars.update),
-    "lamb": Port(lamb.CHOICES, lamb.Coefficients, lamb.coefficients, lamb.update),
+    "lamb": Port(lamb.CHOICES, lamb.Coefficients, lamb.coefficients, lamb.update, measure=lamb.measure),
     "novograd": Port(
         novograd.CHOICES, novograd.Coefficients, novograd.coefficients, novograd.update, of_tensors=frozenset({"v"})
+    ),
+    "prodigy": Port(
+        prodigy.CHOICES, prodigy.Coefficients, prodigy.coefficients, prodigy.update, measure=prodigy.measure
     ),
     "ema": Port(ema.CHOICES, ema.Coefficients, ema.coefficients, ema.update, average=ema.average),
 }
@@ -157,8 +164,11 @@ def step(
     params: Sequence[jax.Array],
     grads: Sequence[jax.Array] | None,
     slots: Mapping[str, Sequence[jax.Array]],
-) -> tuple[list[jax.Array], dict[str, list[jax.Array]]]:
-    """One step of every parameter: the new parameters, not yet rounded to their dtypes, and the new slots."""
+) -> tuple[list[jax.Array], dict[str, list[jax.Array]], dict[str, jax.Array]]:
+    """One step of every parameter: the new parameters, not yet rounded to their dtypes, and the new slots.
+
+    Those that are numbers of the model come apart, in `scalar_dtype()`, if the step has made them.
+    """
     if problem := refused(rule, axes):
         raise Unsupported(problem)
     key = tuple(axes.items())
@@ -166,17 +176,25 @@ def step(
     for what, arrays in {"gradients": grads, **slots}.items():
         if arrays is not None and len(arrays) != len(params):
             raise RefoptError(f"{rule}: got {len(arrays)} {what} for {len(params)} parameters; give one for each")
-    new_params: list[jax.Array] = []
-    new_slots: dict[str, list[jax.Array]] = {name: [] for name in slots}
+    given: list[tuple[jax.Array | None, dict[str, jax.Array]]] = []
     for i, w in enumerate(params):
         g = None if grads is None else _widened(rule, grads[i], w, "a gradient", w.shape)
         shapes = {name: () if name in PORTS[rule].of_tensors else w.shape for name in slots}
         old = {name: _widened(rule, arrays[i], w, f"slot {name}", shapes[name]) for name, arrays in slots.items()}
-        wide, new = _one(rule, key, coefficients, w, g, old)
-        new_params.append(wide)
+        given.append((g, old))
+    measured: Any = None
+    numbers: dict[str, jax.Array] = {}
+    if (measure := PORTS[rule].measure) is not None and given:
+        wide = [w.astype(computing_dtype(w)) for w in params]
+        measured, numbers = measure(axes, coefficients, wide, [g for g, _ in given], [old for _, old in given])
+    new_params: list[jax.Array] = []
+    new_slots: dict[str, list[jax.Array]] = {name: [] for name in slots}
+    for w, (g, old) in zip(params, given, strict=True):
+        new_w, new = _one(rule, key, coefficients, measured, w, g, old)
+        new_params.append(new_w)
         for name, arrays in new_slots.items():
             arrays.append(new[name])
-    return new_params, new_slots
+    return new_params, new_slots, numbers
 
 
 @partial(jax.jit, static_argnames=("rule", "axes"))
@@ -184,13 +202,15 @@ def _one(
     rule: str,
     axes: tuple[tuple[str, str], ...],
     coefficients: tuple[Any, ...],
+    measured: Any,
     w: jax.Array,
     g: jax.Array | None,
     slots: Mapping[str, jax.Array],
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """One step of one parameter: within a step it is traced once for all parameters of a shape and dtype."""
-    choices = dict(axes)
-    wide, new = PORTS[rule].update(choices, coefficients, w.astype(computing_dtype(w)), g, dict(slots))
+    choices, port = dict(axes), PORTS[rule]
+    more = () if port.measure is None else (measured,)
+    wide, new = port.update(choices, coefficients, w.astype(computing_dtype(w)), g, dict(slots), *more)
     return wide, {name: x.astype(keeping_dtype(choices, w)) for name, x in new.items()}
 
 

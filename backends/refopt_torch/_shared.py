@@ -10,7 +10,7 @@ small for a subnormal number still gives the sign to a zero: 0.0 - lr * g can be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -28,15 +28,18 @@ class Port(NamedTuple):
     tensor per parameter, "zero" a 0-d tensor per parameter, a number is one float for all. `update(w, g, slots, *, t,
     axes, <numbers>)` changes w and slots; it may keep neither g nor anything that shares memory with it. If it
     `takes_norms`, it is also given the function `norms` of lists like w: of sharded tensors w is a shard, and its norm
-    not that of the tensor.
+    not that of the tensor. If it `takes_totals`, it is a generator, which is given the function `sums` too: it yields
+    what its tensors add to a total of the model, a float64 scalar on their device, and is sent the total; in all
+    calls that make up a step totals come in the same order.
     """
 
     choices: Mapping[str, tuple[str, ...]]
     slots: Callable[[Axes], dict[str, str | float]]
-    update: Callable[..., None]
+    update: Callable[..., Generator[Tensor, Tensor, None] | None]
     average: Callable[..., list[Tensor]] | None = None
     reads_gradient: bool = True
     takes_norms: bool = False
+    takes_totals: bool = False
 
     def tensors(self, axes: Axes) -> list[str]:
         """The slots that are one tensor per parameter."""

@@ -13,7 +13,7 @@ from refopt.spec.backend import Slots
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import Hyper
 from refopt_torch import arrays, sharded
-from refopt_torch.step import check_step, get_port, initial_slot, refused, run_step_, working_dtype
+from refopt_torch.step import Call, check_step, get_port, initial_slot, refused, run_step_, working_dtype
 
 
 class TorchBackend:
@@ -70,7 +70,7 @@ class TorchBackend:
         if not in_place:
             params = [p.detach().clone() for p in params]
             new = {name: [x.clone() for x in slot] if isinstance(slot, list) else slot for name, slot in new.items()}
-        run_step_(rule, axes, hyper.values, t, params, grads, new)
+        run_step_(rule, axes, [Call(hyper.values, t, params, grads, new)])
         return list(params), new
 
     @torch.no_grad()

@@ -1,12 +1,12 @@
 """LAMB: Adam's direction with the decay, u = m_hat / (sqrt(v_hat) + eps) + wd*w, scaled by lr * |w| / |u|.
 
-Norms and trust ratios are float64 vectors on the device, as in `lars`: the host reads none of them.
+Norms, trust ratios and the norm of the model are float64 on the device, as in `lars`: the host reads none of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ def lamb_(
     slots: dict[str, Any],
     *,
     norms: Callable[[list[Tensor]], Tensor],
+    sums: Callable[[list[Tensor]], Tensor],
     t: int,
     axes: Axes,
     lr: float,
@@ -29,9 +30,15 @@ def lamb_(
     beta2: float,
     eps: float,
     eps_root: float,
+    max_norm: float,
     wd: float,
-) -> None:
+) -> Generator[Tensor, Tensor, None]:
     m, v = slots["m"], slots["v"]
+    if axes["grad_clip"] != "no":
+        n = (yield (norms(g) ** 2).sum()).sqrt()
+        over, below = (n / max_norm).clamp(min=1), (max_norm / (n + eps)).clamp(max=1)
+        factor = 1 / over if axes["grad_clip"] == "max" else below
+        g = list(torch._foreach_mul(g, factor.to(g[0].dtype)))
     g = decayed_gradient(axes, g, w, wd)
     carry_(m, beta1, times(g, 1 - beta1 if axes["grad_averaging"] == "yes" else 1.0))
     torch._foreach_mul_(v, in_turns(beta2, t, v[0].dtype))
@@ -90,6 +97,7 @@ def trust_ratios(axes: Axes, w_norm: Tensor, u_norm: Tensor, *, eps: float, wd: 
 
 LAMB = Port(
     choices={
+        "grad_clip": ("no", "max", "min"),
         "decay": ("inside", "l2", "decoupled"),
         "bias": ("both", "none", "rate"),
         "grad_averaging": ("yes", "no"),
@@ -104,4 +112,5 @@ LAMB = Port(
     slots=element_slots("m", "v"),
     update=lamb_,
     takes_norms=True,
+    takes_totals=True,
 )

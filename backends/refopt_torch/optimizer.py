@@ -14,7 +14,7 @@ its count moves, so that its bias correction starts when it does.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -22,20 +22,10 @@ from torch.optim.optimizer import ParamsT
 
 from refopt.spec.errors import RefoptError, unknown
 from refopt.spec.hyper import Hyper
-from refopt_torch.step import check_step, get_port, initial_slot, keeping_dtype, run_step_, working_dtype
+from refopt_torch.step import Call, check_step, get_port, initial_slot, keeping_dtype, run_step_, working_dtype
 
 _CONVENTIONS = ("rule", "axes")
 _OF_SCHEDULERS = ("initial_lr", "max_lr", "min_lr", "swa_lr")  # what they keep in a group
-
-
-class _Call(NamedTuple):
-    """One step of parameters that have taken equally many."""
-
-    values: Mapping[str, float]
-    t: int
-    params: list[Tensor]
-    grads: list[Tensor]
-    slots: dict[str, Any]
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -88,14 +78,14 @@ class Optimizer(torch.optim.Optimizer):
         calls = [call for group in self.param_groups for call in self._calls(group)]
         for call in calls:
             check_step(rule, axes, call.params, call.grads, call.slots)
+        run_step_(rule, axes, calls)
         for call in calls:
-            run_step_(rule, axes, *call)
             numbers = {name: value for name, value in call.slots.items() if not isinstance(value, list)}
             for p in call.params:
                 self.state[p].update({"step": call.t, **numbers})
         return loss
 
-    def _calls(self, group: dict[str, Any]) -> Iterator[_Call]:
+    def _calls(self, group: dict[str, Any]) -> Iterator[Call]:
         """The steps of a group's parameters that have a gradient: those with the same count and numbers together."""
         values, inits, axes = self._values(group), self._slots(), self.hyper.axes
         together: dict[tuple[float, ...], list[Tensor]] = {}
@@ -110,7 +100,7 @@ class Optimizer(torch.optim.Optimizer):
         for (done, *_), params in together.items():
             states = [self.state[p] for p in params]
             slots = {n: [s[n] for s in states] if isinstance(i, str) else states[0][n] for n, i in inits.items()}
-            yield _Call(values, int(done) + 1, params, [p.grad for p in params if p.grad is not None], slots)
+            yield Call(values, int(done) + 1, params, [p.grad for p in params if p.grad is not None], slots)
 
     def _slots(self) -> dict[str, str | float]:
         return get_port(self.hyper.rule.algorithm, self.hyper.axes).slots(self.hyper.axes)

@@ -86,6 +86,18 @@ def norms(x: Sequence[Tensor], params: Sequence[Any]) -> Tensor:
     """The Euclidean norm of each whole tensor, as one float64 vector; `x` are shards that lie as the parameters do."""
     together = [y.contiguous() for y in x]  # else torch adds in the order in which they lie in memory
     own = torch.stack(torch._foreach_norm(together, 2, dtype=torch.float64))
+    if any(is_sharded(p) for p in params):
+        own = _whole(own**2, params).sqrt()
+    return own
+
+
+def sums(x: Sequence[Tensor], params: Sequence[Any]) -> Tensor:
+    """The sum of each whole tensor's elements, as one float64 vector; `x` are shards that lie as the parameters do."""
+    return _whole(torch.stack([y.contiguous().sum(dtype=torch.float64) for y in x]), params)
+
+
+def _whole(own: Tensor, params: Sequence[Any]) -> Tensor:
+    """What each whole tensor adds up to, of what this process's shards do."""
     groups: dict[tuple[Any, tuple[int, ...]], list[int]] = {}
     for i, p in enumerate(params):
         if is_sharded(p):
@@ -93,8 +105,8 @@ def norms(x: Sequence[Tensor], params: Sequence[Any]) -> Tensor:
             groups.setdefault((p.device_mesh, cut), []).append(i)
     for (mesh, cut), indices in groups.items():
         if cut:
-            squares = own[indices] ** 2
+            parts = own[indices]
             for axis in cut:
-                torch.distributed.all_reduce(squares, group=mesh.get_group(axis))
-            own[indices] = squares.sqrt()
+                torch.distributed.all_reduce(parts, group=mesh.get_group(axis))
+            own[indices] = parts
     return own

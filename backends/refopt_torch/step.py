@@ -7,9 +7,10 @@ computes its own shards (`sharded`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,13 +31,14 @@ from refopt_torch.lion import LION
 from refopt_torch.momentum import MOMENTUM
 from refopt_torch.nadam import NADAM
 from refopt_torch.novograd import NOVOGRAD
+from refopt_torch.prodigy import PRODIGY
 from refopt_torch.radam import RADAM
 from refopt_torch.rmsprop import RMSPROP
 from refopt_torch.rprop import RPROP
 from refopt_torch.schedule_free import SCHEDULE_FREE
 from refopt_torch.schedule_free_adamw import SCHEDULE_FREE_ADAMW
 from refopt_torch.sgd import SGD
-from refopt_torch.sharded import brought, check_layout, check_parameter, norms, shard
+from refopt_torch.sharded import brought, check_layout, check_parameter, norms, shard, sums
 from refopt_torch.yogi import YOGI
 
 PORTS: dict[str, Port] = {
@@ -60,6 +62,7 @@ PORTS: dict[str, Port] = {
     "lars": LARS,
     "lamb": LAMB,
     "novograd": NOVOGRAD,
+    "prodigy": PRODIGY,
     "ema": EMA,
 }
 
@@ -135,39 +138,76 @@ def check_step(
         _check_like(f"slot {name}", slots[name], params, kept, single=port.slots(axes)[name] == "zero")
 
 
+class Call(NamedTuple):
+    """Step number t of some of a model's parameters, with these numbers."""
+
+    values: Mapping[str, float]
+    t: int
+    params: Sequence[Tensor]
+    grads: Sequence[Tensor] | None
+    slots: dict[str, Any]
+
+
 @torch.no_grad()
-def run_step_(
-    rule: str,
-    axes: Axes,
-    values: Mapping[str, float],
-    t: int,
-    params: Sequence[Tensor],
-    grads: Sequence[Tensor] | None,
-    slots: dict[str, Any],
-) -> None:
-    """Step number t on what `check_step` has passed. Writes to params and to slots: tensors in place, floats anew."""
+def run_step_(rule: str, axes: Axes, calls: Sequence[Call]) -> None:
+    """What `check_step` has passed, as one model. Writes to params and to slots: tensors in place, floats anew."""
     port = get_port(rule, axes)
-    tensors = port.tensors(axes)
-    numbers = {name: value for name, value in slots.items() if name not in tensors}
-    groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
-    for i, p in enumerate(params):
-        groups.setdefault((p.device, p.dtype), []).append(i)
-    for (_, narrow), indices in groups.items():
-        mine, dtype = [params[i] for i in indices], WORKING[narrow]
-        shards = [shard(p).detach() for p in mine]
-        w = [p.to(dtype) for p in shards]  # the tensor itself where its dtype is wide enough
-        g = None
-        if grads is not None:
-            g = [shard(brought(grads[i], p)).detach().to(dtype) for i, p in zip(indices, mine, strict=True)]
-        lists = {name: [shard(slots[name][i]) for i in indices] for name in tensors}
-        state = {name: [x.to(dtype) for x in some] for name, some in lists.items()} | numbers
-        whole = {"norms": partial(norms, params=mine)} if port.takes_norms else {}
-        port.update(w, g, state, t=t, axes=axes, **whole, **values)
-        slots |= {name: state[name] for name in numbers}  # every group starts from the same number and makes the same
-        changed = [(lists[name], state[name]) for name in tensors] + ([(shards, w)] if port.reads_gradient else [])
-        for kept, wide in changed:
+    waiting: list[tuple[Generator[Tensor, Tensor, None], Callable[[], None]]] = []
+    for call in calls:
+        groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+        for i, p in enumerate(call.params):
+            groups.setdefault((p.device, p.dtype), []).append(i)
+        for (_, narrow), indices in groups.items():
+            running, write_ = _begin(port, axes, call, WORKING[narrow], indices)
+            if running is None:
+                write_()
+            else:
+                waiting.append((running, write_))
+    _finish([running for running, _ in waiting])
+    for _, write_ in waiting:
+        write_()
+
+
+def _begin(
+    port: Port, axes: Axes, call: Call, dtype: torch.dtype, indices: Sequence[int]
+) -> tuple[Generator[Tensor, Tensor, None] | None, Callable[[], None]]:
+    """The update of some parameters that are alike, and what writes its results where they belong."""
+    mine, tensors = [call.params[i] for i in indices], port.tensors(axes)
+    numbers = {name: value for name, value in call.slots.items() if name not in tensors}
+    shards = [shard(p).detach() for p in mine]
+    w = [p.to(dtype) for p in shards]  # the tensor itself where its dtype is wide enough
+    g = None
+    if call.grads is not None:
+        g = [shard(brought(call.grads[i], p)).detach().to(dtype) for i, p in zip(indices, mine, strict=True)]
+    lists = {name: [shard(call.slots[name][i]) for i in indices] for name in tensors}
+    state = {name: [x.to(dtype) for x in some] for name, some in lists.items()} | numbers
+    whole = {"norms": partial(norms, params=mine)} if port.takes_norms else {}
+    whole |= {"sums": partial(sums, params=mine)} if port.takes_totals else {}
+
+    def write_() -> None:
+        call.slots.update({name: state[name] for name in numbers})  # each group makes the same of the same number
+        for kept, wide in [(lists[name], state[name]) for name in tensors] + ([(shards, w)] if g else []):
             if kept[0] is not wide[0]:  # it was widened
                 torch._foreach_copy_(kept, wide)
+
+    return port.update(w, g, state, t=call.t, axes=axes, **whole, **call.values), write_
+
+
+def _finish(calls: Sequence[Generator[Tensor, Tensor, None]]) -> None:
+    """Run the calls that wait for totals to their ends: each total is of what all of them add."""
+    parts = [part for call in calls for part in islice(call, 1)]
+    while parts:
+        total = sum((part.to(parts[0].device) for part in parts[1:]), parts[0])
+        sent = [_send(call, total.to(part.device)) for call, part in zip(calls, parts, strict=True)]
+        parts = [part for part in sent if part is not None]
+
+
+def _send(call: Generator[Tensor, Tensor, None], total: Tensor) -> Tensor | None:
+    """What a call adds to the next total; None if it has ended."""
+    try:
+        return call.send(total)
+    except StopIteration:
+        return None
 
 
 def _check_like(

@@ -42,6 +42,7 @@ _LONG = "two thousand roundings of a parameter that goes back and forth, all in 
 _NORM = "as one step; beyond that, what the tree of additions of a norm may lose (norm_growth)"
 _AVERAGE = "a function of the slots that the backend has: a rounding or two, however far these have drifted"
 _NUMBER = "one float64 operation a step, on the host: there is one way to compute it"
+_ESTIMATE = "made of sums over the model, whose terms are rounded; what is left of these is held against nearby"
 
 _TABLE: tuple[tuple[str, str, dict[str, float], str], ...] = (
     # quantity, mode, ULPs by dtype, reason
@@ -62,6 +63,10 @@ _TABLE: tuple[tuple[str, str, dict[str, float], str], ...] = (
     ("average", LONG_CHAIN, {"float32": 3, "float64": 2}, _AVERAGE),
     ("number", ONE_STEP, {"float32": 0, "float64": 0, "float16": 0, "bfloat16": 0}, _NUMBER),
     ("number", CHAIN, {"float32": 0, "float64": 0, "float16": 0, "bfloat16": 0}, _NUMBER),
+    *(
+        ("estimate", mode, {"float32": 8.0, "float64": 20.0, "float16": 12.0, "bfloat16": 12.0}, _ESTIMATE)
+        for mode in (ONE_STEP, CHAIN, LONG_CHAIN, LARGE_TENSOR)
+    ),
     ("parameter", LARGE_TENSOR, {"float32": 15, "float64": 200}, _NORM),
     ("slot", LARGE_TENSOR, {"float32": 8, "float64": 60}, _NORM),
     ("number", LONG_CHAIN, {"float32": 0, "float64": 0}, _NUMBER),
@@ -73,6 +78,7 @@ _TABLE: tuple[tuple[str, str, dict[str, float], str], ...] = (
             ("slot", 0.51, _PURE),
             ("average", 0.51, _PURE),
             ("number", 0, _NUMBER),
+            ("estimate", 12, _ESTIMATE),
         )
     ),
 )

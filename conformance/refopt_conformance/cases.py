@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 
-from refopt.clocks import Clock, clocks
+from refopt.clocks import estimates, of_elements, of_model
 from refopt.rules import RULES
 from refopt.spec.declare import Rule
 from refopt.spec.hyper import Hyper, conflict, variants
-from refopt_conformance.inputs import OF_ELEMENTS, OF_TENSORS, TREE
+from refopt_conformance.inputs import OF_ELEMENTS, OF_MODELS, OF_TENSORS, TREE
 
 DTYPES = ("float32", "float64")
 HALF_DTYPES = ("float16", "bfloat16")
@@ -61,6 +61,14 @@ class Case:
     def pure(self) -> bool:
         """Whether the state, too, is rounded to few digits at each step."""
         return self.dtype in HALF_DTYPES and self.conventions.axes.get("state_dtype") == "parameter"
+
+    @property
+    def led(self) -> bool:
+        """Whether each step is compared from the state that the backend has: what it rounds, its next steps amplify.
+
+        State of few digits may stand still, and an estimate that is made of small differences scales all that follows.
+        """
+        return self.pure or estimates(self.conventions.program)
 
     @property
     def coarse(self) -> bool:
@@ -153,9 +161,12 @@ def covering(rule: Rule) -> tuple[dict[str, str], ...]:
 
 def tree(name: str) -> tuple[str, ...]:
     """The tensors that a set of choices steps."""
+    program = conventions()[name].program
+    if of_model(program):
+        return OF_MODELS
     if ":" not in name:
         return tuple(TREE)
-    return OF_TENSORS if Clock.TENSOR in clocks(conventions()[name].program) else OF_ELEMENTS
+    return OF_ELEMENTS if of_elements(program) else OF_TENSORS
 
 
 @cache

@@ -73,6 +73,8 @@ JOINED: dict[str, tuple[int, ...]] = {"regimes": (4 * len(REGIMES),)}  # all of 
 # nothing. Where tensors are measured as a whole, a regime needs one of its own.
 OF_ELEMENTS = ("scalar", "empty", "seven", "33x17", "zero_params", "zero_both", "regimes")
 OF_TENSORS = ("scalar", "empty", "seven", "33x17", *ZEROS, "near_eps", "now_and_then", "nan_lane")
+# Where an element may depend on all of the model: nothing that is no number, or beside which nothing else counts.
+OF_MODELS = (*SHAPES, *ZEROS, "near_eps", "late", "now_and_then", "alternating", "burst", "faint", "faint_grads")
 LARGE = {"100003": (100003,)}  # for norms, whose rounding errors grow with the number of elements
 BRIM: dict[str, tuple[int, ...]] = {"brim": (4,)}  # whose parameters are about to leave what their dtype holds
 ALMOST = 0.998

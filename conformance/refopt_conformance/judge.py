@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from refopt.clocks import Clock, clocks
+from refopt.clocks import estimates, of_elements
 from refopt.engines.dtypes import PARAMETER_DTYPES, compute_dtype, slot_dtype
 from refopt.spec.lines import names_read
 from refopt_conformance.budgets import BUDGETS, CHAIN, COEFFICIENTS, EXACT_DIGITS, LONG_CHAIN, Key, norm_growth
@@ -17,7 +17,7 @@ from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case
 from refopt_conformance.distance import distance
 from refopt_conformance.inputs import SHAPE_OF, regimes_of
 from refopt_conformance.leniency import few_digits, flushed, with_signs
-from refopt_conformance.nearby import between, divides, jumped, jumps, nearby, rounding
+from refopt_conformance.nearby import between, divides, jumped, jumps, nearby, of_estimate, rounding
 from refopt_conformance.reference import State, Step, average, narrow
 
 EXACT_STEPS = 3  # each step adds digits; later ones would have too many
@@ -84,7 +84,7 @@ class Judge:
                 same = exact.slots[name] if exact else None
                 self._arrays("slot", step, name, found.slots[name], slot, grown, kept, same)
             else:
-                self._number(step.t, name, found.slots[name], slot)
+                self._number(step, name, found.slots[name], slot)
         if found.average is not None:  # of the backend's own slots: how far these are off was seen above
             wanted = average(step.hyper, step.t, found)
             finite = np.where(np.isfinite(size), size, 0.0)  # a parameter may be infinite, and not yet in the average
@@ -134,7 +134,7 @@ class Judge:
     @cached_property
     def growth(self) -> float:
         """What a rule that takes norms is allowed beyond the budget: as much as the documented tree can lose."""
-        if Clock.TENSOR not in clocks(self.case.conventions.program) or self.case.dtype in HALF_DTYPES:
+        if of_elements(self.case.conventions.program) or self.case.dtype in HALF_DTYPES:
             return 0.0
         return norm_growth(max(math.prod(SHAPE_OF[leaf]) for leaf in self.case.leaves))
 
@@ -154,7 +154,7 @@ class Judge:
     @property
     def _carries(self) -> bool:
         """Whether the reference goes on from its own state, so that distances grow."""
-        return self.mode in (CHAIN, LONG_CHAIN) and not self.case.pure
+        return self.mode in (CHAIN, LONG_CHAIN) and not self.case.led
 
     def _size(self, name: str, before: list[np.ndarray], after: list[np.ndarray]) -> np.ndarray:
         """The largest size of each element so far. Half types are met by rounding once: of a single step, its own."""
@@ -231,12 +231,16 @@ class Judge:
         if not ulps[at] <= allowed:
             self._refuse(quantity, t, name, at, float(ulps[at]), actual[at], wide[at], allowed, budget.reason)
 
-    def _number(self, t: int, name: str, found: float, expected: float) -> None:
-        ulps = float(distance(np.array(found, np.float64), np.array(expected)))
-        budget = BUDGETS["number", self.case.precision, self.mode]
-        self._note("number", t, name, None, ulps)
-        if not ulps <= budget.ulps:
-            self._refuse("number", t, name, None, ulps, found, expected, budget.ulps, budget.reason)
+    def _number(self, step: Step, name: str, found: float, expected: float) -> None:
+        """A number of the model, which the host computes in one way; or an estimate, made of the arrays' elements."""
+        quantity, grown, ulps = "number", 0.0, float(distance(np.array(found, np.float64), np.array(expected)))
+        if estimates(step.hyper.program):
+            quantity, grown, dtype = "estimate", self.growth, compute_dtype(PARAMETER_DTYPES[self.case.dtype])
+            ulps = of_estimate(step, name, found, expected, self._rounding, dtype)
+        budget = BUDGETS[quantity, self.case.precision, self.mode]
+        self._note(quantity, step.t, name, None, ulps)
+        if not ulps <= budget.ulps + grown:
+            self._refuse(quantity, step.t, name, None, ulps, found, expected, budget.ulps + grown, budget.reason)
 
     def _note(self, quantity: str, t: int, name: str, at: int | None, ulps: float) -> None:
         key = (quantity, self.case.precision, self.mode)

@@ -40,14 +40,14 @@ def follow(book: Judge, driver: Driver, steps: int, looked_at: range | tuple[int
             book.pass_by(step)
 
 
-def led(book: Judge, driver: Driver) -> None:
-    """Twelve steps of the backend's own, each compared with the reference's from the state that the backend had.
+def led(book: Judge, driver: Driver, steps: int = SHORT) -> None:
+    """Steps of the backend's own, each compared with the reference's from the state that the backend had.
 
     State of few digits drifts from that of a float64 run however right each step is: a second moment may stand still.
     """
     case, before = book.case, initial(book.case)
     params, slots = _start(case, driver)
-    for t in [step.t for step in chain(case, SHORT)]:
+    for t in [step.t for step in chain(case, steps)]:
         step = take(case, t, before, arriving(case, t))
         params, slots = _advance(driver, step, params, slots)
         before = driver.read(step.hyper, t, params, slots)

@@ -14,7 +14,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from refopt.clocks import Clock, clocks
+from refopt.clocks import Clock, of_elements
 from refopt.clocks.analysis import clock_of, initial_clocks
 from refopt.engines.dtypes import compute_dtype
 from refopt.engines.numpy_engine import BACKEND as REFERENCE
@@ -51,7 +51,7 @@ def rounding(dtype: np.dtype, more: float) -> float:
 
 def nearby(step: Step, by: float) -> list[State]:
     """The step again from each array times 1 - `by` and 1 + `by`; and with subnormal numbers taken for zero."""
-    wide = Wide([w.shape for w in step.before.params], joined=Clock.TENSOR not in clocks(step.hyper.program))
+    wide = Wide([w.shape for w in step.before.params], joined=of_elements(step.hyper.program))
     arrays = {
         "w": wide.of(step.before.params),
         "g": wide.of(step.grads) if step.grads else [],
@@ -87,3 +87,13 @@ def between(
         itself = np.isnan(actual) | ((actual == 0) & (here == 0))  # no number lies between others
         target = np.where(itself, here, np.clip(actual.astype(np.float64), least, most))
     return distance(actual, target, size, dtype)
+
+
+def of_estimate(step: Step, name: str, found: float, expected: float, by: float, dtype: np.dtype) -> float:
+    """The distance in ULPs of a number that was made of all arrays; of what cancels in it, that from what is nearby."""
+    actual, wide = np.array(found, np.float64), np.array(expected)
+    ulps = float(distance(actual, wide, np.abs(wide), dtype))
+    if ulps <= ROUNDINGS:
+        return ulps
+    others = [np.array(state.slots[name]) for state in nearby(step, by)]
+    return float(between(actual, wide, others, np.abs(wide), dtype))

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from refopt.clocks import Clock, clocks
+from refopt.clocks import of_elements
 from refopt.engines.dtypes import PARAMETER_DTYPES, slot_dtype
 from refopt.engines.dtypes import rounded as _cast
 from refopt.engines.numpy_engine import BACKEND as REFERENCE
@@ -64,7 +64,7 @@ def take(case: Case, t: int, before: State, arrays: list[np.ndarray]) -> Step:
     watches = not hyper.program.reads_gradient
     given = State(arrays, before.slots) if watches else before
     grads = None if watches else arrays
-    wide = Wide([w.shape for w in given.params], joined=Clock.TENSOR not in clocks(hyper.program))
+    wide = Wide([w.shape for w in given.params], joined=of_elements(hyper.program))
     params, slots = REFERENCE.update(
         hyper, t, wide.of(given.params), grads and wide.of(grads), wide.slots(given.slots, wide.of), in_place=False
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from refopt.clocks import Clock, clocks
+from refopt.clocks import of_elements
 from refopt.engines.dtypes import PARAMETER_DTYPES, slot_dtype
 from refopt.engines.numpy_engine import BACKEND as REFERENCE
 from refopt.spec.hyper import Hyper
@@ -50,7 +50,7 @@ def _shorter(check: Check, t: int) -> list[list[Step]]:
 def _smaller(case: Case, steps: list[Step], i: int, element: int) -> list[list[Step]]:
     """One element of one tensor, if the rule does not tell tensors apart; then the tensor."""
     tensor = [_cut(step, i, None) for step in steps]
-    if Clock.TENSOR in clocks(case.conventions.program):
+    if not of_elements(case.conventions.program):
         return [tensor]
     return [[_cut(step, i, element) for step in steps], tensor]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from enum import IntEnum
+from functools import cache
 
-from refopt.spec.functions import PROPERTIES, REDUCTIONS
+from refopt.spec.functions import PROPERTIES, REDUCTIONS, TOTALS
 from refopt.spec.lines import source_of
 from refopt.spec.program import Program
 
@@ -15,8 +16,9 @@ class Clock(IntEnum):
     """How often a value is computed; an expression takes the fastest clock in it."""
 
     STEP = 0
-    TENSOR = 1
-    ELEMENT = 2
+    MODEL = 1
+    TENSOR = 2
+    ELEMENT = 3
 
     def __str__(self) -> str:
         return self.name.lower()
@@ -28,6 +30,8 @@ def clock_of(node: ast.expr, names: Mapping[str, Clock]) -> Clock:
         if node.id not in names:
             raise NameError(f"{node.id!r} is read before it is assigned; the names known here are {', '.join(names)}")
         return names[node.id]
+    if isinstance(node, ast.Call) and source_of(node.func) in TOTALS:
+        return Clock.MODEL
     if isinstance(node, ast.Call) and source_of(node.func) in REDUCTIONS | PROPERTIES:
         return Clock.TENSOR
     operands = node.args if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
@@ -53,3 +57,22 @@ def clocks(program: Program) -> tuple[Clock, ...]:
         names[line.target] = clock_of(line.value, names)
         found.append(names[line.target])
     return tuple(found)
+
+
+@cache
+def of_elements(program: Program) -> bool:
+    """Whether no element depends on another, nor on the tensor that it stands in."""
+    return not {Clock.MODEL, Clock.TENSOR} & {*clocks(program)}
+
+
+@cache
+def of_model(program: Program) -> bool:
+    """Whether an element may depend on those of all parameters."""
+    return Clock.MODEL in clocks(program)
+
+
+@cache
+def estimates(program: Program) -> bool:
+    """Whether a number that is kept for the whole model is made from its arrays."""
+    last = dict(zip((line.target for line in program.lines), clocks(program), strict=True))
+    return any(last.get(slot.name) is Clock.MODEL for slot in program.numbers)

@@ -16,6 +16,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from refopt.clocks import of_model
 from refopt.clocks.plan import Plan, plan, tests
 from refopt.engines.arena import Layout, addresses, layout, overlap
 from refopt.engines.dtypes import compute_dtype, rounded, slot_dtype
@@ -39,6 +40,15 @@ class NumbaEngine(NumpyEngine):
 
     def version(self) -> str:
         return f"numba {numba.__version__}, numpy {np.__version__}"
+
+    def supports(self, hyper: Hyper, dtype: str, device: str | None = None) -> str | None:
+        if of_model(hyper.program):
+            lines = "; ".join(sorted(hyper.program.totals))
+            return (
+                f"numba: {hyper.rule.name} adds over the whole model ({lines}) before it moves a parameter, and its"
+                f" kernels see one at a time; run it on the numpy, jax or torch backend"
+            )
+        return super().supports(hyper, dtype, device)
 
     def init(self, hyper: Hyper, params: Sequence[np.ndarray]) -> Slots:
         return ArenaSlots.of(super().init(hyper, params), hyper, params)

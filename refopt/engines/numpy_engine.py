@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,10 +88,10 @@ class NumpyEngine:
         rows = [slots[name] for name in names]
         new: dict[str, Any] = {**numbers, **{name: [] for name in names}}
         new_params: list[np.ndarray] = []
-        for i, w in enumerate(params):
-            arrays = {"w": w, **({"g": grads[i]} if grads is not None else {})}
-            arrays |= {name: row[i] for name, row in zip(names, rows, strict=True)}
-            result = run(program, hyper.values, t, arrays, numbers)
+        given = [{"w": w, **{n: row[i] for n, row in zip(names, rows, strict=True)}} for i, w in enumerate(params)]
+        if grads is not None:
+            given = [{**one, "g": g} for one, g in zip(given, grads, strict=True)]
+        for w, result in zip(params, run(program, hyper.values, t, given, numbers), strict=True):
             new_params.append(rounded(result.get("w", w), w.dtype))
             for name in names:
                 new[name].append(rounded(result[name], slot_dtype(hyper.axes, w.dtype)))
@@ -112,35 +112,61 @@ class NumpyEngine:
         program = hyper.program.evaluate
         if program is None:
             raise Unsupported(f"{hyper.rule.name}: there is no average to evaluate with; use the parameters themselves")
-        averages, numbers = [], {slot.name: slots[slot.name] for slot in program.numbers}
-        for i, w in enumerate(params):
-            arrays = {slot.name: slots[slot.name][i] for slot in program.slots if slot.clock != "step"}
-            averages.append(rounded(run(program, hyper.values, t, arrays, numbers)["a"], w.dtype))
-        return averages
+        numbers = {slot.name: slots[slot.name] for slot in program.numbers}
+        names = [slot.name for slot in program.slots if slot.clock != "step"]
+        given = [{name: slots[name][i] for name in names} for i in range(len(params))]
+        results = run(program, hyper.values, t, given, numbers)
+        return [rounded(result["a"], w.dtype) for result, w in zip(results, params, strict=True)]
+
+
+Arrays = Mapping[str, np.ndarray]
 
 
 def run(
-    program: Program,
-    values: Mapping[str, float],
-    t: int,
-    arrays: Mapping[str, np.ndarray],
-    numbers: Mapping[str, float],
-) -> dict[str, Any]:
-    """One call of the specialised source for one tensor: its outputs by name, arrays in the compute dtype.
+    program: Program, values: Mapping[str, float], t: int, arrays: Sequence[Arrays], numbers: Mapping[str, float]
+) -> list[dict[str, Any]]:
+    """A call of the specialised source for each tensor: its outputs by name, arrays in the compute dtype.
 
-    What is one number for the tensor is computed with in float64, as norms are.
+    What is one number for the tensor, or the model, is computed with in float64, as norms are.
     """
+    given = [_given(program, values, t, one, numbers) for one in arrays]
+    with np.errstate(all="ignore"):
+        if program.totals:
+            outputs = together([program.coroutine(**one) for one in given])
+        else:
+            outputs = [program.function(**one) for one in given]
+    return [_outputs(program, one, made) for one, made in zip(given, outputs, strict=True)]
+
+
+def together(tensors: Sequence[Generator[float, float, Any]]) -> list[Any]:
+    """The results of coroutines, each of which goes on when all have added their part to a total."""
+    parts, results = [next(tensor) for tensor in tensors], []
+    while parts:
+        total = Scalar(np.add.accumulate(parts)[-1])
+        parts = []
+        for tensor in tensors:
+            try:
+                parts.append(tensor.send(total))
+            except StopIteration as end:
+                results.append(end.value)
+    return results
+
+
+def _given(
+    program: Program, values: Mapping[str, float], t: int, arrays: Arrays, numbers: Mapping[str, float]
+) -> dict[str, Any]:
     dtype = compute_dtype(next(iter(arrays.values())).dtype)
     given: dict[str, Any] = {name: np.asarray(arrays[name]).astype(dtype, copy=False) for name in program.arrays}
     given |= {slot.name: Scalar(arrays[slot.name]) for slot in program.tensors}
     given |= {name: Scalar(number) for name, number in numbers.items()}
-    with np.errstate(all="ignore"):
-        outputs = program.function(**given, t=Scalar(t), **{name: Scalar(values[name]) for name in program.hypers})
-    if len(program.outputs) == 1:
-        outputs = (outputs,)
+    return given | {"t": Scalar(t)} | {name: Scalar(values[name]) for name in program.hypers}
+
+
+def _outputs(program: Program, given: Mapping[str, Any], outputs: Any) -> dict[str, Any]:
+    """By name; none is an array that was given, nor that of another output."""
     taken = [value for value in given.values() if isinstance(value, np.ndarray)]
-    fresh = []  # no output is an array that was given, nor that of another output
-    for value in outputs:
+    dtype, fresh = taken[0].dtype, []
+    for value in outputs if len(program.outputs) > 1 else (outputs,):
         fresh.append(value.copy() if any(value is array for array in taken) else value)
         taken.append(fresh[-1])
     step = {slot.name for slot in program.numbers}

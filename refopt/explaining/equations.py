@@ -88,6 +88,8 @@ class Writer:
             return self.notation.norm(arguments[0])
         if name == "abs":
             return self.notation.magnitude(arguments[0])
+        if name == "total":
+            return self.notation.total(arguments[0])
         return self.notation.call(CALLED.get(name, name), arguments)
 
     def _cases(self, node: ast.IfExp) -> Part:

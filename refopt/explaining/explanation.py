@@ -16,7 +16,7 @@ from refopt.spec.hyper import Hyper
 if TYPE_CHECKING:
     from rich.console import Group
 
-STYLES = {Clock.STEP: "cyan", Clock.TENSOR: "magenta", Clock.ELEMENT: "green"}
+STYLES = {Clock.STEP: "cyan", Clock.MODEL: "yellow", Clock.TENSOR: "magenta", Clock.ELEMENT: "green"}
 
 
 @dataclass(frozen=True)

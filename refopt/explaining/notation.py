@@ -78,6 +78,10 @@ class Unicode:
     def magnitude(self, inside: Part) -> Part:
         return Part(f"|{inside.text}|")
 
+    def total(self, inside: Part) -> Part:
+        """The sum over all elements of the model."""
+        return Part(f"Σ({inside.text})")
+
     def root_of_squares(self, inside: Part) -> Part:
         """What the norm is, the sum being over all elements."""
         return Part(f"√Σ {self.power(inside, Part('2')).text}", Level.POWER)
@@ -141,6 +145,9 @@ class Latex(Unicode):
 
     def magnitude(self, inside: Part) -> Part:
         return Part(rf"\lvert {inside.text} \rvert")
+
+    def total(self, inside: Part) -> Part:
+        return Part(rf"\textstyle\sum {self.parentheses(inside.text)}", Level.PRODUCT)
 
     def root_of_squares(self, inside: Part) -> Part:
         return self.root(Part(rf"\textstyle\sum {self.power(inside, Part('2')).text}"))

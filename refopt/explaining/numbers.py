@@ -15,7 +15,7 @@ from refopt.engines.dtypes import HALF, PARAMETER_DTYPES
 from refopt.explaining.equations import Writer
 from refopt.explaining.notation import UNICODE, Level, Part, number
 from refopt.explaining.symbols import NamedLine, NormOf
-from refopt.spec.functions import FUNCTIONS, REDUCTIONS, Scalar
+from refopt.spec.functions import FUNCTIONS, REDUCTIONS, TOTALS, Scalar
 from refopt.spec.lines import source_of
 
 SHOWN = 4  # elements of a tensor that a norm shows
@@ -105,6 +105,8 @@ class Numbers:
                 return self.writer.part(node.body if test else node.orelse)
             case ast.Call() if source_of(node.func) in REDUCTIONS:
                 return UNICODE.norm(Part(f"({', '.join(self._elements(node.args[0]))})"))
+            case ast.Call() if source_of(node.func) in TOTALS:
+                return UNICODE.total(Part(", ".join(self._elements(node.args[0]))))
             case ast.Call() if source_of(node.func) == "ndim":
                 return number(str(int(compute(node, self.values))))
         return None

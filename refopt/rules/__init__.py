@@ -17,6 +17,7 @@ from refopt.rules.lion import LION
 from refopt.rules.momentum import MOMENTUM
 from refopt.rules.nadam import NADAM
 from refopt.rules.novograd import NOVOGRAD
+from refopt.rules.prodigy import PRODIGY
 from refopt.rules.radam import RADAM
 from refopt.rules.rmsprop import RMSPROP
 from refopt.rules.rprop import RPROP
@@ -50,6 +51,7 @@ RULES: dict[str, Rule] = {
         LARS,
         LAMB,
         NOVOGRAD,
+        PRODIGY,
         EMA,
     )
 }

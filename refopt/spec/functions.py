@@ -106,11 +106,27 @@ def ndim(x: Any) -> Scalar:
     return Scalar(np.ndim(x))
 
 
-def sum_of_squares(x: np.ndarray) -> float:
-    """The sum of squares in float64, in one fixed tree that every engine shares.
+def total(x: Any) -> Scalar:
+    """The sum of all elements over all parameters of the model, as a weak float64 scalar; alone in its line.
 
-    In C order the elements are cut into blocks of `BLOCK`. Within a block, lane j of `LANES` adds the squares of
-    elements j, j + LANES, j + 2*LANES, ... one after the other; the lanes are folded in halves (8, 4, 2, 1); the
+    The elements of each array are added in the tree of `sum_of_squares`, a number for the tensor counts once, and the
+    parameters' sums are added in their order. Called as it stands, the model is the one parameter.
+    """
+    return Scalar(tree_sum(x))
+
+
+def sum_of_squares(x: np.ndarray) -> float:
+    """The sum of squares in float64, in the tree of `tree_sum`."""
+    wide = np.asarray(x, np.float64)
+    with np.errstate(all="ignore"):
+        return tree_sum(wide * wide)
+
+
+def tree_sum(x: Any) -> float:
+    """The sum in float64, in one fixed tree that every engine shares.
+
+    In C order the elements are cut into blocks of `BLOCK`. Within a block, lane j of `LANES` adds the elements
+    j, j + LANES, j + 2*LANES, ... one after the other; the lanes are folded in halves (8, 4, 2, 1); the
     blocks are added one after the other. A short last block counts as filled with zeros, which change nothing.
     """
     flat = np.ascontiguousarray(x, dtype=np.float64).reshape(-1)
@@ -120,11 +136,11 @@ def sum_of_squares(x: np.ndarray) -> float:
     blocks = -(-flat.size // (rows * LANES))
     padded = np.zeros(blocks * rows * LANES)
     with np.errstate(all="ignore"):
-        np.multiply(flat, flat, out=padded[: flat.size])
-        squares = padded.reshape(blocks, rows, LANES)
-        lanes = squares[:, 0].copy()
+        padded[: flat.size] = flat
+        elements = padded.reshape(blocks, rows, LANES)
+        lanes = elements[:, 0].copy()
         for row in range(1, rows):
-            lanes += squares[:, row]
+            lanes += elements[:, row]
         width = LANES
         while width > 1:
             width //= 2
@@ -143,7 +159,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "where": where,
     "norm": norm,
     "ndim": ndim,
+    "total": total,
 }
 REDUCTIONS = frozenset({"norm"})  # need a pass over the tensor
+TOTALS = frozenset({"total"})  # need a pass over the model
 PROPERTIES = frozenset({"ndim"})  # known from the shape alone
 JUMPS = frozenset({"sign", "where"})  # one rounding of the argument may change the answer by any amount

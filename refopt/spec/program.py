@@ -7,9 +7,10 @@ Every step keeps each floating-point operation that is left, in its order, so th
 
 from __future__ import annotations
 
+import ast
 import linecache
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
@@ -17,8 +18,8 @@ from typing import Any
 from refopt.spec.declare import Choice, Rule, Slot
 from refopt.spec.edits import Edit
 from refopt.spec.faults import Fault
-from refopt.spec.functions import FUNCTIONS
-from refopt.spec.lines import Line, expression, fill, inputs, names_read, parse, propagate, prune, substitute
+from refopt.spec.functions import FUNCTIONS, TOTALS, tree_sum
+from refopt.spec.lines import Line, expression, fill, inputs, names_read, parse, propagate, prune, source_of, substitute
 from refopt.spec.mistakes import MISTAKES
 
 
@@ -78,11 +79,38 @@ class Program:
     @cached_property
     def function(self) -> Callable[..., Any]:
         """The specialised function, ready to be called in NumPy; debuggers can step through its source."""
-        filename = f"<refopt {self.name} {zlib.crc32(self.text.encode()):08x}>"
-        linecache.cache[filename] = (len(self.text), None, self.text.splitlines(keepends=True), filename)
-        namespace: dict[str, Any] = FUNCTIONS | MISTAKES
-        exec(compile(self.text, filename, "exec"), namespace)
-        return namespace[self.name]
+        return _defined(self.name, self.text)
+
+    @cached_property
+    def totals(self) -> frozenset[str]:
+        """The lines that add over the whole model, by their text: `a = total(x)`, and nothing else in the line."""
+        found = [line for line in self.lines if is_total(line.value)]
+        for line in self.lines:
+            parts = [node for node in ast.walk(line.value) if node is not line.value or line not in found]
+            if any(is_total(node) for node in parts):
+                raise SyntaxError(f"{line.text}: a total stands alone in its line; write `x = total(...)` before it")
+        return frozenset(line.text for line in found)
+
+    @cached_property
+    def coroutine(self) -> Callable[..., Generator[float, float, Any]]:
+        """The specialised function for one of many parameters: it yields what it adds to a total, and is sent that."""
+        text = self.text
+        for line in self.totals:
+            text = text.replace(f"    {line}", "    " + line.replace("= total(", "= yield tree_sum(", 1))
+        return _defined(self.name, text, tree_sum=tree_sum)
+
+
+def is_total(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and source_of(node.func) in TOTALS
+
+
+def _defined(name: str, text: str, **more: Any) -> Callable[..., Any]:
+    """The function of that name in a source."""
+    filename = f"<refopt {name} {zlib.crc32(text.encode()):08x}>"
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    namespace: dict[str, Any] = FUNCTIONS | MISTAKES | more
+    exec(compile(text, filename, "exec"), namespace)
+    return namespace[name]
 
 
 def program(rule: Rule, axes: Mapping[str, str], fault: Fault | None = None) -> Program:

@@ -125,19 +125,17 @@ class Comparison:
         state = [{slot.name: self.shared(_start, slot, w) for slot in arrays} for w in params]
         kept = {slot.name: self.shared(_number, slot) for slot in program.numbers}
         for grads, numbers in zip(rows.grads, self.numbers, strict=True):
-            new_kept = kept
-            results = []
+            model: list[dict[str, Any]] = []
             for i, w in enumerate(params):
                 given = {"w": w, "g": grads[i]} if program.reads_gradient else {"w": grads[i]}
-                values: dict[str, Any] = {**numbers, **given, **state[i], **kept}
-                self.shared.run(update, values)
-                state[i] = {name: values[name] for name in state[i]}
-                new_kept = {name: values[name] for name in kept}
-                if average is not None:
-                    values = {**numbers, **state[i]}
-                    self.shared.run(average, values)
-                results.append(values["w" if average is None else "a"])
-            kept = new_kept
+                model.append({**numbers, **given, **state[i], **kept})
+            self.shared.run(update, model)
+            state = [{name: values[name] for name in old} for old, values in zip(state, model, strict=True)]
+            kept = {name: values[name] for values in model[-1:] for name in kept}
+            if average is not None:
+                model = [{**numbers, **own} for own in state]
+                self.shared.run(average, model)
+            results = [values["w" if average is None else "a"] for values in model]
             params = results if program.writes_parameter else params
             yield results
 

@@ -82,7 +82,14 @@ class Model:
         out = np.empty((count, *given.grads.shape))
         with np.errstate(all="ignore"):
             for t, (g, known) in enumerate(zip(given.grads, given.known, strict=True), start=1):
-                now = {**FUNCTIONS, **known, **numbers, "t": np.float64(t), "of_dimensions": given.ndim}
+                now = {
+                    **FUNCTIONS,
+                    **known,
+                    **numbers,
+                    "t": np.float64(t),
+                    "of_dimensions": given.ndim,
+                    "total": self.total,
+                }
                 values = {**now, **state, **({"w": w, "g": g} if program.reads_gradient else {"w": g})}
                 exec(self.update, values)
                 state = {name: values[name] for name in state}
@@ -94,10 +101,15 @@ class Model:
                 result = values["w"] if self.average is None else values["a"]
                 out[:, t - 1] = (result - given.results[t - 1]) * given.weights[t - 1]
                 if self.broken[t - 1].any():  # no number is met by any other
-                    out[:, t - 1][~np.isfinite(result) & self.broken[t - 1]] = 0.0
+                    np.copyto(out[:, t - 1], 0.0, where=~np.isfinite(result) & self.broken[t - 1])
             np.copyto(out, 0.0, where=given.weights == 0)
             out[np.isnan(out)] = FAR
         return np.clip(out, -FAR, FAR).reshape(count, -1)
+
+    def total(self, x: np.ndarray) -> np.ndarray:
+        """What the tensors of a trace add up to."""
+        sums = np.sum(x, axis=-1, keepdims=True) + np.zeros((len(self.given.models), 1))
+        return self.given.models @ sums
 
     def slopes(self, y: np.ndarray, base: np.ndarray, size: np.ndarray | None = None) -> np.ndarray:
         """The derivatives at every row, (rows, coordinates, distances).

@@ -22,6 +22,7 @@ class Sample:
     weights: np.ndarray  # one over what counts as rounding; zero beyond the end of a trace or tensor
     known: Sequence[Mapping[str, np.ndarray]]
     ndim: np.ndarray
+    models: np.ndarray  # (tensor, tensor): 1 where two are of one trace
 
 
 def sample(
@@ -29,10 +30,11 @@ def sample(
     steps: Sequence[Sequence[Mapping[str, float]]],
     *,
     tensors: bool,
+    models: bool = False,
     length: int,
     elements: int,
 ) -> Sample:
-    """The first steps. Of rules that look at tensors, the smallest, whole; else elements of all sizes of gradient."""
+    """The first steps. Of rules that look at tensors, the smallest, or all, whole; else elements of all sizes."""
     length = min(length, max(len(trace.grads) for trace in traces))
     columns: list[tuple[np.ndarray, int, int]] = []
     for number, trace in enumerate(traces):
@@ -50,7 +52,7 @@ def sample(
             total = 0
             for i in order:
                 total += leaves[i].shape[1]
-                if not taken or total <= elements or dims[i] not in {dims[j] for j in taken}:
+                if models or not taken or total <= elements or dims[i] not in {dims[j] for j in taken}:
                     taken.append(i)
             columns += [(leaves[i], number, dims[i]) for i in taken if leaves[i].size]
         else:
@@ -76,12 +78,14 @@ def sample(
         unit = float(ml_dtypes.finfo(trace.dtype).eps) * rounding(trace.dtype, len(trace.grads))
         results[:short, row, here] = np.where(finite, after, np.nan)
         weights[:short, row, here] = 1.0 / (unit * largest)
+    number_of = np.array([number for _, number, _ in columns])
+    together = (number_of[:, None] == number_of).astype(float)
     known = []
     for step in range(length):
         now = [steps[number][min(step, len(steps[number]) - 1)] for _, number, _ in columns]
         names = set.intersection(*map(set, now))
         known.append({name: _together([one[name] for one in now]) for name in names})
-    return Sample(params, grads, results, weights, known, np.array([[d] for _, _, d in columns], float))
+    return Sample(params, grads, results, weights, known, np.array([[d] for _, _, d in columns], float), together)
 
 
 def _together(values: Sequence[float]) -> np.ndarray:

@@ -14,7 +14,7 @@ from refopt.verifying.distance import EXCLUDED, Comparison, Fit
 from refopt.verifying.leastsquares import Coordinate, Model, descend
 from refopt.verifying.rounded import determined, snapped
 from refopt.verifying.samples import Sample, sample
-from refopt.verifying.shared import of_tensors
+from refopt.verifying.shared import of_models, of_tensors
 from refopt.verifying.trace import Arrays
 
 FEW = 48  # variants tried in a narrow search: the dialects', and those one choice away from the nearest
@@ -69,7 +69,7 @@ class Search:
         self.widely = widely
         self.found, self.traces, self.steps = found, traces, steps
         self.coordinates = {name: Coordinate(found.rule.hyper_parameter(name)) for name in lacking}
-        self.samples: dict[tuple[bool, int, int], Sample] = {}
+        self.samples: dict[tuple[bool, bool, int, int], Sample] = {}
         self.tables: dict[tuple[str, ...], np.ndarray] = {}
         self.tried: dict[int, tuple[float, np.ndarray]] = {}  # the mean square on the first steps, and where
         self.same: dict[tuple[object, ...], int] = {}
@@ -220,11 +220,13 @@ class Search:
         if (i, length, elements) in self.models:
             return self.models[i, length, elements]
         program = self.found.programs[i].program
-        tensors = of_tensors(program.lines)
-        key = (tensors, length, elements)
+        tensors, models = of_tensors(program.lines), of_models(program.lines)
+        key = (tensors, models, length, elements)
         if key not in self.samples:
             most = 16 * elements if tensors else elements
-            self.samples[key] = sample(self.traces, self.steps, tensors=tensors, length=length, elements=most)
+            self.samples[key] = sample(
+                self.traces, self.steps, tensors=tensors, models=models, length=length, elements=most
+            )
         made = Model(program, self.samples[key], {name: self.coordinates[name] for name in self.names(i)})
         self.models[i, length, elements] = made
         return made

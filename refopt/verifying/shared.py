@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refopt.spec.functions import FUNCTIONS, PROPERTIES, REDUCTIONS
+from refopt.spec.functions import FUNCTIONS, PROPERTIES, REDUCTIONS, TOTALS, Scalar
 from refopt.spec.lines import Line, source_of
 from refopt.spec.mistakes import MISTAKES, OF_PLACES
+from refopt.spec.program import is_total
 
 KEPT = 1 << 22  # elements of kept answers, 32 MiB: on large arrays, variants share no more than their first steps
 
@@ -43,23 +44,29 @@ class Shared:
                 self._size += answer.size if isinstance(answer, np.ndarray) else 1
         return answer
 
-    def run(self, lines: Sequence[Compiled], values: dict[str, Any]) -> None:
-        """Assign in `values` what the lines assign."""
-        for target, function, taken in lines:
-            values[target] = self(function, *[values[name] for name in taken])
+    def run(self, lines: Sequence[Compiled], model: Sequence[dict[str, Any]]) -> None:
+        """Assign what the lines assign, in the values of each tensor."""
+        for target, function, taken, totals in lines:
+            for values in model:
+                values[target] = self(function, *[values[name] for name in taken])
+            if totals:
+                whole = self(_added, *[values[target] for values in model])
+                for values in model:
+                    values[target] = whole
 
 
 class Compiled(NamedTuple):
-    """A line: the name that it assigns, its expression as a function, and the names that this takes."""
+    """A line: the name that it assigns, its expression as a function, the names that this takes; whether it adds up."""
 
     target: str
     function: Callable[..., Any]
     taken: tuple[str, ...]
+    totals: bool
 
 
 def compiled(lines: Sequence[Line]) -> list[Compiled]:
     """Equal expressions get the same function, whichever variant they stand in."""
-    return [Compiled(line.target, *_function(source_of(line.value))) for line in lines]
+    return [Compiled(line.target, *_function(source_of(line.value)), is_total(line.value)) for line in lines]
 
 
 def names_in(lines: Sequence[Line]) -> frozenset[str]:
@@ -68,8 +75,21 @@ def names_in(lines: Sequence[Line]) -> frozenset[str]:
 
 
 def of_tensors(lines: Sequence[Line]) -> bool:
-    """Whether the lines must see each tensor as a whole: for its norm, its shape, or where its elements stand."""
-    return bool(names_in(lines) & (REDUCTIONS | PROPERTIES | OF_PLACES))
+    """Whether the lines must see each tensor as a whole: for its norm, its shape, or where its elements stand.
+
+    Or all of them, for what they add up to.
+    """
+    return bool(names_in(lines) & (REDUCTIONS | TOTALS | PROPERTIES | OF_PLACES))
+
+
+def of_models(lines: Sequence[Line]) -> bool:
+    """Whether the lines must see all tensors at once."""
+    return bool(names_in(lines) & TOTALS)
+
+
+def _added(*parts: Scalar) -> Scalar:
+    """What the engine comes to: one after the other."""
+    return Scalar(np.add.accumulate(parts)[-1])
 
 
 @cache

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from refopt.clocks import Clock, clocks
+from refopt.clocks import of_elements
 from refopt.engines.dtypes import PARAMETER_DTYPES, compute_dtype
 from refopt.engines.numpy_engine import BACKEND as REFERENCE
 from refopt.selection import get_backend
@@ -102,7 +102,7 @@ def measure(group: Group, dtype: str) -> Iterator[Row]:
 
 
 def _takes_norms(hyper: Hyper) -> bool:
-    return Clock.TENSOR in clocks(hyper.program)
+    return not of_elements(hyper.program)
 
 
 def _wide(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:

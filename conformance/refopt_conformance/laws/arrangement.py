@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from refopt.clocks import Clock, clocks
+from refopt.clocks import of_elements
 from refopt.spec.errors import Unsupported
 from refopt_conformance.budgets import BUDGETS, ONE_STEP
 from refopt_conformance.cases import Case
 from refopt_conformance.distance import distance
 from refopt_conformance.driver import Driver
 from refopt_conformance.judge import Judge
-from refopt_conformance.laws.common import Inapplicable, demand, fewer, needs_in_place
+from refopt_conformance.laws.common import Inapplicable, alone, demand, fewer, needs_in_place
 from refopt_conformance.reference import State, Step, chain
 from refopt_conformance.stepping import Kept, arrays_of, element, mapped, only, packed, pick, run
 
@@ -96,8 +96,8 @@ def _between(w: np.ndarray) -> bytes:
 
 def size_does_not_matter(case: Case, driver: Driver) -> None:
     """A long array is updated as its elements would be in a short one, to the same bits."""
-    if Clock.TENSOR in clocks(case.conventions.program):
-        raise Inapplicable(f"{case.conventions.rule.name} takes norms, which differ with the size")
+    if not of_elements(case.conventions.program):
+        raise Inapplicable(f"{case.conventions.rule.name} takes norms or sums, which differ with the size")
     half = replace(case, dtype="bfloat16")
     for one in (case, half) if driver.refuses(half.hyper(1), half.dtype) is None else (case,):
         _long(one, driver)
@@ -128,6 +128,7 @@ def _far(case: Case, one: np.ndarray, other: np.ndarray, size: np.ndarray) -> np
 
 def number_of_tensors_does_not_matter(case: Case, driver: Driver) -> None:
     """A model of hundreds of tensors is updated as one of a few, to the same bits."""
+    alone(case)
     few = fewer(case)
     steps = list(chain(few, 2))
     one, found = run(driver, steps), run(driver, [_many(step) for step in steps])
@@ -160,7 +161,7 @@ def _same(case: Case, one: Kept, other: Kept) -> bool:
     """Whether two results are the same; with norms, as near as two orders of summing may bring them."""
     if packed(one) == packed(other):
         return True
-    if Clock.TENSOR not in clocks(case.conventions.program) or element(one[1]).keys() != element(other[1]).keys():
+    if of_elements(case.conventions.program) or element(one[1]).keys() != element(other[1]).keys():
         return False
     allowed = BUDGETS["parameter", case.precision, ONE_STEP].ulps + Judge(case, ONE_STEP).growth
     return all(

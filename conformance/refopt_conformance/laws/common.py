@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from refopt.clocks import of_model
 from refopt_conformance.cases import Case
 from refopt_conformance.driver import Driver
 from refopt_conformance.judge import Deviation
@@ -49,6 +50,11 @@ def arrays_in(slots: dict[str, Any]) -> list[Any]:
 def demand(holds: bool, case: Case, said: str) -> None:
     if not holds:
         raise Deviation(f"{case}: {said}", t=1)
+
+
+def alone(case: Case) -> None:
+    if of_model(case.conventions.program):
+        raise Inapplicable(f"{case.conventions.rule.name} adds over the model: what is in it matters")
 
 
 def needs_in_place(driver: Driver) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from refopt.clocks import estimates
 from refopt.spec.errors import RefoptError
 from refopt.spec.hyper import Hyper
 from refopt_conformance.budgets import ONE_STEP
@@ -85,6 +86,8 @@ def memory_may_be_donated(case: Case, driver: Driver) -> None:
     and others not: only so does a step that is a sign show whether it is made from old or new momentum.
     """
     compiled = _member(driver, "compiled", "offers no program around update to donate to")
+    if estimates(case.conventions.program):
+        raise Inapplicable(f"{case.conventions.rule.name} reads a number of the model from the device after each step")
     few = fewer(case)
     step = first_step(few)
     if step.grads is None:  # what is watched is what `init` is given

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from refopt.clocks import Clock, clocks
+from refopt.clocks import of_elements
 from refopt_conformance.budgets import ONE_STEP
 from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case
 from refopt_conformance.driver import Driver
 from refopt_conformance.judge import Judge
-from refopt_conformance.laws.common import Inapplicable, demand, first_step
+from refopt_conformance.laws.common import Inapplicable, alone, demand, first_step
 from refopt_conformance.reference import SHORT, State, Step, chain, initial, rounded, take, wide_step
 from refopt_conformance.stepping import arrays_of, element, mapped, only, packed, pick, run
 
@@ -28,6 +28,7 @@ def no_parameters(case: Case, driver: Driver) -> None:
 
 def dtypes_may_be_mixed(case: Case, driver: Driver) -> None:
     """In a model of several dtypes each parameter is updated as if it were alone."""
+    alone(case)
     dtypes = [dtype for dtype in (*DTYPES, *HALF_DTYPES) if driver.refuses(case.hyper(1), dtype) is None]
     cases = [Case(case.name, case.conventions, dtype, ("3x5",), case.numbers) for dtype in dtypes]
     steps = [first_step(one) for one in cases]
@@ -56,18 +57,19 @@ def restart_changes_nothing(case: Case, driver: Driver) -> None:
 
 def tensors_do_not_mix(case: Case, driver: Driver) -> None:
     """A tensor is updated to the same bits alone and among others."""
+    alone(case)
     steps = list(chain(case, 3))
     together = run(driver, steps)
     for i, leaf in enumerate(case.leaves):
-        alone = run(driver, [only(step, i) for step in steps])
-        same = packed(alone) == packed(pick(together, i))
+        by_itself = run(driver, [only(step, i) for step in steps])
+        same = packed(by_itself) == packed(pick(together, i))
         demand(same, case, f"{leaf} is updated to other values when it is alone")
 
 
 def order_of_elements_does_not_matter(case: Case, driver: Driver) -> None:
     """Elements that change places are updated to the same bits; so are halves of a tensor."""
-    if Clock.TENSOR in clocks(case.conventions.program):
-        raise Inapplicable(f"{case.conventions.rule.name} takes norms: its elements are not independent")
+    if not of_elements(case.conventions.program):
+        raise Inapplicable(f"{case.conventions.rule.name} takes norms or sums: its elements are not independent")
     i = case.leaves.index("33x17")
     steps = [only(step, i) for step in chain(case, 3)]
     straight = run(driver, steps)

@@ -54,7 +54,7 @@ def checks(task: Task) -> Checks:
     for kind in (jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit):
         layout = where + str(kind.name).lower() + ("" if WIDE else "-x32")
         meshes[layout] = jax.make_mesh(tuple(MESH.values()), tuple(MESH), axis_types=(kind,) * len(MESH))
-    runs_here = in_full if task.profile == "full" else in_fast
+    runs_here = {"brief": in_brief, "fast": in_fast, "full": in_full}[task.profile]
     for number, case in enumerate(exchanging(task.profile) if task.fault is None and not together else ()):
         for layout, mesh in meshes.items():
             if case.name in canonical() and runs_here(case, together, layout) and task.mine(number):
@@ -84,6 +84,13 @@ def in_fast(case: Case, together: bool, layout: str) -> bool:
     if not together:
         return case.dtype == ("bfloat16" if auto else "float64") or (case.dtype == "float32" and (dialect or not auto))
     return dialect and case.dtype == ("float32" if auto else "float64")
+
+
+def in_brief(case: Case, together: bool, layout: str) -> bool:
+    """As in fast; of rules of elements, which exchange nothing, on the devices of one mesh alone."""
+    if takes_norms(case.conventions):
+        return in_fast(case, together, layout)
+    return WIDE and not together and "auto" not in layout and case.dtype == "float32"
 
 
 def in_full(case: Case, together: bool, layout: str) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refopt.clocks import Clock, clocks
+from refopt.clocks import of_elements
 from refopt.engines.numpy_engine import BACKEND as REFERENCE
 from refopt.rules import RULES
 from refopt.spec.hyper import Hyper
@@ -31,7 +31,7 @@ class Leaf(NamedTuple):
 
 def takes_norms(hyper: Hyper) -> bool:
     """Whether values of whole tensors are in it, which have to be reduced over the shards."""
-    return Clock.TENSOR in clocks(hyper.program)
+    return not of_elements(hyper.program)
 
 
 def cases(profile: str) -> Iterator[Case]:

@@ -32,10 +32,14 @@ def texts(only: str = "") -> Iterator[tuple[str, str]]:
     """The name and text of every file, or of those of one rule."""
     for rule in WITH_VECTORS:
         if only in ("", rule):
-            found = everything(get_rule(rule))
-            dialects = [course for course in found if course.case.name in canonical()]
-            yield f"{rule}.json", text(rule, dialects)
-            yield f"{rule}_choices.json", text(rule, [course for course in found if course not in dialects])
+            yield from ((name, text(rule, courses)) for name, courses in files(rule).items())
+
+
+def files(rule: str) -> dict[str, list[Course]]:
+    """The cases of a rule's two files: the dialects' own, and those of all other choices."""
+    found = everything(get_rule(rule))
+    dialects = [course for course in found if course.case.name in canonical()]
+    return {f"{rule}.json": dialects, f"{rule}_choices.json": [course for course in found if course not in dialects]}
 
 
 def text(rule: str, courses: list[Course]) -> str:

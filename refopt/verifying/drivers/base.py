@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -75,6 +75,31 @@ def arguments(target: Callable[..., Any], *skipped: str) -> dict[str, Any]:
         raise Refusal(f"{error}; wrap it in a Python function") from error
     named = (p for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
     return {p.name: p.default for p in named if p.name not in skipped}
+
+
+def pairs_in(taken: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """The arguments that are a pair of numbers, and the names of its parts. (Of betas, some have three.)"""
+    found = {name: taken.get(name) for name in PAIRS}
+    return {name: PAIRS[name] for name, value in found.items() if isinstance(value, tuple) and len(value) == 2}
+
+
+def with_parts(taken: Mapping[str, Any], pairs: Mapping[str, tuple[str, str]]) -> Iterator[tuple[str, Any]]:
+    """The arguments, with the two numbers of a pair beside it."""
+    for name, default in taken.items():
+        yield name, default
+        if name in pairs:
+            yield from zip(pairs[name], default, strict=True)
+
+
+def paired(
+    numbers: Mapping[str, Any], pairs: Mapping[str, tuple[str, str]], arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The numbers as the target takes them. A rule may have one of two: the other stays as it is."""
+    given = dict(numbers)
+    for name, two in pairs.items():
+        if any(one in given for one in two):
+            given[name] = tuple(given.pop(one, arguments[one]) for one in two)
+    return given
 
 
 def takes_any(target: Callable[..., Any]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import NEEDED, Arrays, Refusal, arguments, takes_any
+from .base import NEEDED, Arrays, Refusal, arguments, paired, pairs_in, takes_any, with_parts
 
 RATE = "learning_rate"  # optax takes a schedule for it
 
@@ -26,10 +26,13 @@ class OptaxDriver:
         self.optax = importlib.import_module("optax")
         self.target, self.made = target, _is_made(target)
         if self.made:
+            self.pairs = {}
             self.arguments, self.any_argument = self._injected(), False
             self.stated = not self.arguments  # its numbers are out of reach
         else:
-            self.arguments, self.any_argument = arguments(target), takes_any(target)
+            taken = arguments(target)
+            self.pairs = pairs_in(taken)
+            self.arguments, self.any_argument = dict(with_parts(taken, self.pairs)), takes_any(target)
         self.per_step = frozenset(self.arguments if self.made or self._takes_a_schedule() else ())
         if not self.made:
             self.per_step &= {RATE}
@@ -50,7 +53,8 @@ class OptaxDriver:
             raise Refusal(f"it has been made, and takes no {', '.join(options)}; give what makes it")
         if RATE in options:
             raise Refusal(f"the probes bring a schedule of their own; leave out {RATE}")
-        constants = {n: value for n, value in {**numbers, **options}.items() if n != RATE or not self.per_step}
+        given = paired({**numbers, **options}, self.pairs, self.arguments)
+        constants = {n: value for n, value in given.items() if n != RATE or not self.per_step}
 
         def make(rate: Any) -> Any:
             if self.made:

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from .base import DTYPES, NEEDED, PAIRS, Arrays, Refusal, ancestors, arguments, is_number, names_of, takes_any
+from .base import (
+    DTYPES,
+    NEEDED,
+    PAIRS,
+    Arrays,
+    Refusal,
+    ancestors,
+    arguments,
+    is_number,
+    names_of,
+    paired,
+    pairs_in,
+    takes_any,
+    with_parts,
+)
 from .torch_places import default_dtype, dtypes_on, version_of
 
 OPTIMIZER = "torch.optim.optimizer.Optimizer"
@@ -39,8 +53,8 @@ class TorchDriver:
         self.own = frozenset(taken)
         groups = self._groups()
         taken = {**{name: value for name, value in groups.items() if _is_hyper(name, value)}, **taken}
-        self.pairs = {name: two for name, two in PAIRS.items() if _is_pair(taken.get(name))}
-        self.arguments = dict(_each(taken, self.pairs))
+        self.pairs = pairs_in(taken)
+        self.arguments = dict(with_parts(taken, self.pairs))
         self.per_step = self._in_groups(groups)
         self.versions = {"torch": self.torch.__version__}
 
@@ -82,11 +96,7 @@ class TorchDriver:
 
     def _named(self, numbers: Mapping[str, float]) -> dict[str, Any]:
         """The numbers under torch's names."""
-        given: dict[str, Any] = dict(numbers)
-        for name, two in self.pairs.items():
-            if any(one in given for one in two):  # a rule may have one of them: the other stays as it is
-                given[name] = tuple(given.pop(one, self.arguments[one]) for one in two)
-        return given
+        return paired(numbers, self.pairs, self.arguments)
 
     def _takes(self, name: str) -> bool:
         return name in self.own or (self.any_argument and not any(name in two for two in self.pairs.values()))
@@ -107,15 +117,3 @@ class TorchDriver:
 
 def _is_hyper(name: str, value: Any) -> bool:
     return is_number(value) or name in PAIRS
-
-
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 2  # of betas, some have three, which mean other things
-
-
-def _each(taken: Mapping[str, Any], pairs: Mapping[str, tuple[str, str]]) -> Iterator[tuple[str, Any]]:
-    """The arguments, with the two numbers of a pair beside it."""
-    for name, default in taken.items():
-        yield name, default
-        if name in pairs:
-            yield from zip(pairs[name], default, strict=True)
