@@ -64,7 +64,7 @@ _TABLE: tuple[tuple[str, str, dict[str, float], str], ...] = (
     ("number", ONE_STEP, {"float32": 0, "float64": 0, "float16": 0, "bfloat16": 0}, _NUMBER),
     ("number", CHAIN, {"float32": 0, "float64": 0, "float16": 0, "bfloat16": 0}, _NUMBER),
     *(
-        ("estimate", mode, {"float32": 8.0, "float64": 20.0, "float16": 12.0, "bfloat16": 12.0}, _ESTIMATE)
+        ("estimate", mode, dict.fromkeys(("float32", "float64", "float16", "bfloat16"), 8.0), _ESTIMATE)
         for mode in (ONE_STEP, CHAIN, LONG_CHAIN, LARGE_TENSOR)
     ),
     ("parameter", LARGE_TENSOR, {"float32": 15, "float64": 200}, _NORM),
@@ -78,7 +78,7 @@ _TABLE: tuple[tuple[str, str, dict[str, float], str], ...] = (
             ("slot", 0.51, _PURE),
             ("average", 0.51, _PURE),
             ("number", 0, _NUMBER),
-            ("estimate", 12, _ESTIMATE),
+            ("estimate", 8, _ESTIMATE),
         )
     ),
 )

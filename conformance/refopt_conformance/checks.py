@@ -84,9 +84,11 @@ def checks(profile: str, rule: Rule | None = None) -> list[Check]:
 
 def _cancelled(case: Case) -> bool:
     """Whether nothing but rounding need be left of the results, in any order of the operations."""
-    axes = case.conventions.axes
-    chosen = (axis.choice(axes[axis.name]) for axis in case.conventions.rule.axes)
-    return case.numbers == "ends" and any(choice.cancels for choice in chosen)
+    return case.numbers == "ends" and _cancels(case.conventions)
+
+
+def _cancels(hyper: Hyper) -> bool:
+    return any(axis.choice(hyper.axes[axis.name]).cancels for axis in hyper.rule.axes)
 
 
 DEAL = [(dtype, numbers) for numbers in ("mixed", "dyadic", "usual") for dtype in (*DTYPES, "bfloat16")]
@@ -135,7 +137,7 @@ def _kinds(precision: str, full: bool) -> tuple[str, ...]:
 def _both(
     name: str, hyper: Hyper, precision: str, leaves: tuple[str, ...] = (), numbers: str = "mixed"
 ) -> Iterator[Check]:
-    """A single step and a chain; no chain where few digits, or numbers at their ends, may amplify any rounding.
+    """A single step and a chain; no chain where few digits, numbers at their ends, or what cancels amplify a rounding.
 
     Of what jumps, that is everywhere: a parameter that is rounded may turn a sign.
     """
@@ -144,7 +146,8 @@ def _both(
         case = Case(name, *found, leaves or tree(name), numbers)
         yield Check(ONE_STEP, case)
         smooth = name in canonical() and not jumps(hyper.program)
-        if smooth or ((case.dtype in DTYPES or case.pure) and numbers != "ends"):
+        steady = numbers != "ends" and (name in canonical() or not _cancels(hyper))
+        if smooth or ((case.dtype in DTYPES or case.pure) and steady):
             yield Check(CHAIN, case)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,13 +16,13 @@ from refopt_conformance.budgets import BUDGETS, CHAIN, COEFFICIENTS, EXACT_DIGIT
 from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case
 from refopt_conformance.distance import distance
 from refopt_conformance.inputs import SHAPE_OF, regimes_of
+from refopt_conformance.kinds import first_other
 from refopt_conformance.leniency import few_digits, flushed, with_signs
 from refopt_conformance.nearby import between, divides, jumped, jumps, nearby, of_estimate, rounding
 from refopt_conformance.reference import State, Step, average, narrow
 
 EXACT_STEPS = 3  # each step adds digits; later ones would have too many
 MOST = 0.75
-Kinds: TypeAlias = list[tuple[tuple[int, ...], np.dtype]]  # of arrays: their shapes and dtypes
 
 
 class Deviation(AssertionError):
@@ -191,7 +191,7 @@ class Judge:
         self.counts = [e.size for e in expected]
         t, kinds, wanted = step.t, [(a.shape, a.dtype) for a in found], [(e.shape, dtype) for e in expected]
         if kinds != wanted:
-            raise Deviation(f"{self._where(t)}, {name}: {_first_other(kinds, wanted)}", t=t)
+            raise Deviation(f"{self._where(t)}, {name}: {first_other(kinds, wanted)}", t=t)
         wide = _flat(expected)
         if not wide.size:
             return
@@ -288,15 +288,6 @@ class Judge:
                 mask[lanes] = regime == "underflow"
         pairs = zip(masks, self.counts, strict=True)
         return np.concatenate([mask if mask.size == count else np.full(count, mask.all()) for mask, count in pairs])
-
-
-def _first_other(found: Kinds, expected: Kinds) -> str:
-    """How the first array is another than it should be."""
-    if len(found) != len(expected):
-        return f"got {len(found)} arrays, expected {len(expected)}"
-    i = next(i for i, (one, other) in enumerate(zip(found, expected, strict=True)) if one != other)
-    (shape, dtype), (wanted, kind) = found[i], expected[i]
-    return f"array {i} is {dtype} of shape {shape}, expected {kind} of shape {wanted}"
 
 
 def _flat(arrays: list[np.ndarray]) -> np.ndarray:

@@ -101,8 +101,8 @@ class HyperParameter:
 class Choice:
     """One published convention: its edits of the canonical source, what it means, and where it is found.
 
-    `cancels` if it subtracts what may be as large, or makes so small what is squared next, that with numbers at the
-    ends of their intervals nothing need be left but rounding: its results cannot be compared there.
+    `cancels` if it subtracts what may be as large, or makes what others subtract as small, so that nothing need be left
+    but rounding: with numbers at the ends of their intervals its results cannot be compared, nor in long runs.
     """
 
     name: str

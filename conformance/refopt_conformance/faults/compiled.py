@@ -14,6 +14,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from refopt.clocks import estimates
 from refopt.engines.dtypes import compute_dtype
 from refopt.engines.numpy_engine import NumpyEngine
 from refopt.rules._faults import reports
@@ -165,7 +166,9 @@ class OldSlotsKept(NumpyEngine):
 
 
 def _moves_by_state(program: Program) -> bool:
-    """Whether the parameters are moved, and by state: not only watched by it."""
+    """Whether the parameters are moved, and by state: not only watched by it; and in a program of its own."""
+    if estimates(program):
+        return False
     arrays = {slot.name for slot in program.slots if slot.clock == "element"}
     lines, _ = prune(program.lines, {"w"}, arrays)
     return program.writes_parameter and bool(inputs(lines) & arrays)

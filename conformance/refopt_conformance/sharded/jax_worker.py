@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from refopt.clocks import estimates
 from refopt.spec.hyper import Hyper
 from refopt_conformance.cases import Case, canonical
 from refopt_conformance.driver import Driver
@@ -19,6 +20,7 @@ from refopt_conformance.sharded.compare import follow, judged
 from refopt_conformance.sharded.models import Leaf, cases, chain, dealt, exchanging, takes_norms
 from refopt_conformance.sharded.results import Result
 from refopt_conformance.sharded.worker import Checks, Task, work
+from refopt_jax import ports
 from refopt_jax.backend import BACKEND
 
 WIDE = jax.config.read("jax_enable_x64")  # as the environment says
@@ -111,8 +113,18 @@ def exchange(layout: str, case: Case, mesh: Any, driver: Driver) -> Result:
     step = next(chain(case, LEAVES))
     params, grads = placed(step.before.params, mesh), step.grads and placed(step.grads, mesh)
     arrays, numbers = apart(driver.backend.init(step.hyper, params))
-    update = jax.jit(lambda w, g, s: driver.backend.update(step.hyper, 1, w, g, {**s, **numbers}, in_place=False))
-    program = update.lower(params, grads, arrays).compile().as_text() or ""
+
+    def update(w: list[jax.Array], g: Any, s: dict[str, Any]) -> Any:
+        if not estimates(step.hyper.program):
+            return driver.backend.update(step.hyper, 1, w, g, {**s, **numbers}, in_place=False)
+        rule, axes = (
+            step.hyper.rule.algorithm,
+            step.hyper.axes,
+        )  # what the backend compiles, before it reads the numbers
+        given = {name: np.float64(value) for name, value in {**step.hyper.values, **numbers}.items()}
+        return ports.step(rule, axes, ports.PORTS[rule].coefficients(axes, given, np.float64(1), np), w, g, s)
+
+    program = jax.jit(update).lower(params, grads, arrays).compile().as_text() or ""
     found = sorted(set(re.findall(r" (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)", program)))
     fine = found == (["all-reduce"] if takes_norms(case.conventions) else [])
     name, said = f"{layout}/{case.name}/exchange", ", ".join(found) or "nothing"
