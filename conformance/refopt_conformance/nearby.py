@@ -14,7 +14,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from refopt.clocks import Clock, of_elements
+from refopt.clocks import Clock, of_elements, of_model
 from refopt.clocks.analysis import clock_of, initial_clocks
 from refopt.engines.dtypes import compute_dtype
 from refopt.engines.numpy_engine import BACKEND as REFERENCE
@@ -59,7 +59,16 @@ def nearby(step: Step, by: float) -> list[State]:
     }
     tensors = {name: array for name, array in arrays.items() if isinstance(array, list) and array}
     with np.errstate(all="ignore"):
-        moves = [{name: [x * by_ for x in array]} for name, array in tensors.items() for by_ in (1 - by, 1 + by)]
+        moves = [{name: [x * factor for x in array]} for name, array in tensors.items() for factor in (1 - by, 1 + by)]
+    if of_model(step.hyper.program):  # in a sum over the model, each element is rounded to a side of its own
+        sides = np.random.default_rng(0)
+        for _ in range(2):
+            moves.append(
+                {
+                    name: [x * (1 + by * sides.choice((-1, 1), x.shape)) for x in array]
+                    for name, array in tensors.items()
+                }
+            )
     tiny = min((float(ml_dtypes.finfo(compute_dtype(w.dtype)).tiny) for w in step.before.params), default=0.0)
     if any((np.abs(x) < tiny)[x != 0].any() for array in tensors.values() for x in array):
         moves.append({name: [np.where(np.abs(x) < tiny, 0.0, x) for x in array] for name, array in tensors.items()})
@@ -92,8 +101,9 @@ def between(
 def of_estimate(step: Step, name: str, found: float, expected: float, by: float, dtype: np.dtype) -> float:
     """The distance in ULPs of a number that was made of all arrays; of what cancels in it, that from what is nearby."""
     actual, wide = np.array(found, np.float64), np.array(expected)
-    ulps = float(distance(actual, wide, np.abs(wide), dtype))
+    size = np.maximum(np.abs(wide), abs(step.before.slots[name]))
+    ulps = float(distance(actual, wide, size, dtype))
     if ulps <= ROUNDINGS:
         return ulps
     others = [np.array(state.slots[name]) for state in nearby(step, by)]
-    return float(between(actual, wide, others, np.abs(wide), dtype))
+    return float(between(actual, wide, others, size, dtype))

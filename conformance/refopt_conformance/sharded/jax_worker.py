@@ -120,7 +120,7 @@ def exchange(layout: str, case: Case, mesh: Any, driver: Driver) -> Result:
         rule, axes = (
             step.hyper.rule.algorithm,
             step.hyper.axes,
-        )  # what the backend compiles, before it reads the numbers
+        )  # as the backend compiles it
         given = {name: np.float64(value) for name, value in {**step.hyper.values, **numbers}.items()}
         return ports.step(rule, axes, ports.PORTS[rule].coefficients(axes, given, np.float64(1), np), w, g, s)
 
