@@ -12,7 +12,7 @@ from refopt.explaining.notation import LATEX
 from refopt.explaining.symbols import NormOf
 from refopt.spec.hyper import Hyper
 
-CLOCKS = "[Clocks](../clocks.md) says what step, tensor and element mean."
+CLOCKS = "[Clocks](../clocks.md) says what step, model, tensor and element mean."
 SUM = "Σ runs over all elements of the tensor."
 
 
