@@ -31,7 +31,8 @@ def row(target: str = "torch.optim:SGD", version: str = "1", **verdict: object) 
     axes = {"decay": {"status": "pinned", "choices": ["l2"], "considered": ["none", "l2"], "why": ""}}
     known = {"status": "conforms", "rule": "sgd", "axes": axes, "distance": 0.8, "next_distance": 1e14}
     given = {**known, "defaults": {"lr": 0.1}, "reason": "", "first": None, **verdict}
-    return Row(target, target, {}, "torch", version, digest(), 0.1, given)
+    rules = digest(str(given["rule"]) if given["status"] == "conforms" else "")
+    return Row(target, target, {}, "torch", version, rules, 0.1, given)
 
 
 @TORCH
@@ -106,6 +107,13 @@ def test_what_is_stale() -> None:
         "measured with torch 1, and 2 is installed",
     ]
     assert atlas.against({}).rows[2].stale == "measured with other rules than today's"
+
+
+def test_a_verdict_is_as_good_as_the_rules_that_were_asked() -> None:
+    """A new rule makes stale what follows none, and what follows a rule that is asked after it."""
+    assert len({digest(), digest("sgd"), digest("adam"), digest("lamb")}) == 4
+    assert digest("adamw") == digest("adam"), "a view is its rule"
+    assert digest([*RULES][-1]) == digest()
 
 
 def test_settings_that_change_nothing_share_a_line() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from refopt.files import whole
-from refopt.rules import RULES
+from refopt.rules import RULES, get_rule
 from refopt.spec.errors import RefoptError
 
 SCHEMA = "refopt-atlas/1"
@@ -23,7 +23,7 @@ FILE = "atlas.json"
 class Row:
     """One implementation, and what was measured of it.
 
-    `verdict` is that of `refopt verify`, as JSON; `rules` says with which rules it was made (`digest`).
+    `verdict` is that of `refopt verify`, as JSON; `rules` says with which rules it was made (`digest` of its rule).
     """
 
     name: str
@@ -84,13 +84,15 @@ def load(folder: Path) -> Atlas:
 
 
 @cache
-def digest() -> str:
+def digest(follows: str = "") -> str:
     """What tells one state of the rules from another: a verdict is only as good as the variants it chose from.
 
-    Other words, faults or dialects make no other variants.
+    Of what follows a rule, those are its own and those of the simpler rules, which are asked first; of what follows
+    none, all. Other words, faults or dialects make no other variants.
     """
+    last = get_rule(follows).algorithm if follows else [*RULES][-1]
     found = []
-    for rule in RULES.values():
+    for rule in [*RULES.values()][: [*RULES].index(last) + 1]:
         axes = [(a.name, [(c.name, c.edits, c.slots, c.only_with) for c in a.table]) for a in rule.axes]
         numbers = [(p.name, p.interval, p.aliases, p.probes) for p in rule.hyper_parameters]
         source = [inspect.getsource(f) for f in (rule.function, rule.evaluate) if f is not None]
@@ -102,4 +104,4 @@ def _stale(row: Row, versions: Mapping[str, str]) -> str:
     here = versions.get(row.framework, row.version)
     if here != row.version:
         return f"measured with {row.framework} {row.version}, and {here} is installed"
-    return "" if row.rules == digest() else "measured with other rules than today's"
+    return "" if row.rules == digest(row.rule) else "measured with other rules than today's"

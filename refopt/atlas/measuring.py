@@ -88,9 +88,12 @@ def measure(target: Target) -> Row:
     except RefoptError as refusal:
         found = {"status": "unsupported", "rule": None, "reason": str(refusal)}
     seconds = round(time.perf_counter() - started, 1)
-    return Row(
-        target.name, target.target, target.options, target.framework, target.version, digest(), seconds, _short(found)
-    )
+    about = (target.name, target.target, target.options, target.framework, target.version)
+    return Row(*about, digest(_rule(found)), seconds, _short(found))
+
+
+def _rule(verdict: Mapping[str, Any]) -> str:
+    return str(verdict["rule"]) if verdict["status"] == "conforms" else ""
 
 
 def _short(verdict: dict[str, Any]) -> dict[str, Any]:
