@@ -101,6 +101,9 @@ def test_profiles_cover_what_they_should() -> None:
     for name, hyper in canonical().items():
         for dtype in ("float64", "float32", "bfloat16", "float16"):
             for numbers in NUMBERS if dtype in DTYPES else NUMBERS[:4]:  # at its ends a half type may be too sensitive
+                cancels = any(axis.choice(hyper.axes[axis.name]).cancels for axis in hyper.rule.axes)
+                if numbers == "ends" and cancels:
+                    continue
                 turns = jumps(hyper.program) and (dtype not in DTYPES or numbers == "ends")
                 for mode in ("one_step",) if turns else ("one_step", "chain"):
                     assert f"{mode}/{name}/{dtype}/{numbers}" in fast & full
@@ -203,7 +206,7 @@ def test_budgets_were_measured() -> None:
     """Nothing is allowed that was not measured, or much more than was; `refopt_conformance.worst` gathers it."""
     for key, budget in BUDGETS.items():
         assert budget.worst <= budget.ulps, f"{key}: {budget.worst} was measured, {budget.ulps} are allowed"
-        assert budget.where != "never run" or key[0] == "number", key  # not every chain has one
+        assert budget.where != "never run" or key[0] in ("number", "estimate"), key  # not every chain has one
         assert budget.ulps <= max(6 * budget.worst, 8), f"{key}: {budget.worst} was measured, {budget.ulps} are allowed"
 
 

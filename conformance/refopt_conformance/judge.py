@@ -17,7 +17,7 @@ from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case
 from refopt_conformance.distance import distance
 from refopt_conformance.inputs import SHAPE_OF, regimes_of
 from refopt_conformance.kinds import first_other
-from refopt_conformance.leniency import few_digits, flushed, with_signs
+from refopt_conformance.leniency import below_normal, few_digits, flushed, with_signs
 from refopt_conformance.nearby import between, divides, jumped, jumps, nearby, of_estimate, rounding
 from refopt_conformance.reference import State, Step, average, narrow
 
@@ -204,7 +204,7 @@ class Judge:
         ulps = distance(actual, wide, size, unit)
         budget = BUDGETS[quantity, self.case.precision, self.mode]
         allowed = budget.ulps + self.growth + self.more
-        lost = flushed(actual, wide, size, dtype, self._in_underflow())
+        lost = flushed(actual, wide, size, dtype, self._in_underflow() | below_normal(step, actual.size, dtype))
         # Without eps, a square that is lost divides by zero, and a chain may feed back what it divided by a tiny one.
         if self.case.numbers == "ends" or self._carries:
             lost |= self._in_underflow()

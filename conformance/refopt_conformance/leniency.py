@@ -6,6 +6,7 @@ import ml_dtypes
 import numpy as np
 
 from refopt.engines.dtypes import compute_dtype
+from refopt_conformance.reference import Step
 
 DIGITS = 18  # binary ones
 
@@ -26,6 +27,16 @@ def few_digits(wide: np.ndarray, size: np.ndarray) -> np.ndarray:
         _, exponent = np.frexp(np.fmax(np.abs(wide), size))
         digits = np.ldexp(np.where(wide == 0, size, wide), DIGITS - exponent)
         return np.isfinite(wide) & np.isfinite(size) & (digits == np.rint(digits))
+
+
+def below_normal(step: Step, count: int, dtype: np.dtype) -> np.ndarray:
+    """Which of so many elements have a subnormal slot after the step: what is made of it may be made of zero."""
+    tiny, mask = float(ml_dtypes.finfo(compute_dtype(dtype)).tiny), np.zeros(count, bool)
+    for slot in step.after.slots.values():
+        flat = np.concatenate([np.abs(x).ravel() for x in slot]) if isinstance(slot, list) and slot else mask
+        if flat.size == count:
+            mask = mask | ((flat > 0) & (flat < tiny))
+    return mask
 
 
 def flushed(
