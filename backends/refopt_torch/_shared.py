@@ -102,3 +102,8 @@ def ride_(axes: Axes, u: list[Tensor], g: list[Tensor], *, t: int, mu: float, sc
 def element_slots(*names: str) -> Callable[[Axes], dict[str, Any]]:
     """Slots that are there whatever the axes, each a tensor of zeros per parameter."""
     return lambda axes: dict.fromkeys(names, "zeros")
+
+
+def on_host(total: Tensor) -> float:
+    """A number of the model, which is kept on the host: it waits for the device, so once a step at most a rule may."""
+    return float(total)

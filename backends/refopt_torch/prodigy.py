@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refopt_torch._shared import STATE, Axes, Port, decayed_gradient, element_slots
+from refopt_torch._shared import STATE, Axes, Port, decayed_gradient, element_slots, on_host
 from refopt_torch.host import divide, in_turns
 
 
@@ -55,8 +55,8 @@ def prodigy_(
     torch._foreach_add_(s, g, alpha=d * d / d0 if axes["summed_by"] == "d" else share)
 
     way = torch._foreach_mul(g, torch._foreach_sub(slots["w0"], w))
-    back = float((yield sums(list(way)).sum()))
-    length = float((yield sums(list(torch._foreach_abs(s))).sum()))
+    back = on_host((yield sums(list(way)).sum()))
+    length = on_host((yield sums(list(torch._foreach_abs(s))).sum()))
     r = beta3 * slots["r"] + share * back
     estimate = divide(d_coef * r, length)
     if length == 0 and axes["no_gradient"] == "waits":
