@@ -157,8 +157,9 @@ def run_step_(rule: str, axes: Axes, calls: Sequence[Call]) -> None:
         groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
         for i, p in enumerate(call.params):
             groups.setdefault((p.device, p.dtype), []).append(i)
-        for (_, narrow), indices in groups.items():
-            running, write_ = _begin(port, axes, call, WORKING[narrow], indices)
+        numbers = {name: value for name, value in call.slots.items() if not isinstance(value, list)}
+        for (_, narrow), indices in groups.items():  # every group starts from the same numbers
+            running, write_ = _begin(port, axes, call, dict(numbers), WORKING[narrow], indices)
             if running is None:
                 write_()
             else:
@@ -169,11 +170,10 @@ def run_step_(rule: str, axes: Axes, calls: Sequence[Call]) -> None:
 
 
 def _begin(
-    port: Port, axes: Axes, call: Call, dtype: torch.dtype, indices: Sequence[int]
+    port: Port, axes: Axes, call: Call, numbers: dict[str, Any], dtype: torch.dtype, indices: Sequence[int]
 ) -> tuple[Generator[Tensor, Tensor, None] | None, Callable[[], None]]:
     """The update of some parameters that are alike, and what writes its results where they belong."""
     mine, tensors = [call.params[i] for i in indices], port.tensors(axes)
-    numbers = {name: value for name, value in call.slots.items() if name not in tensors}
     shards = [shard(p).detach() for p in mine]
     w = [p.to(dtype) for p in shards]  # the tensor itself where its dtype is wide enough
     g = None

@@ -43,9 +43,9 @@ PRODIGY = Rule(
                        ("b2",), (0.96875, 0.9375)),
         HyperParameter("eps", "ε", 1e-8, "[0, inf)", "guard of the division, in units of d", ("epsilon",),
                        (2**-6, 2**-7)),
-        HyperParameter("d0", "d₀", 1e-6, "(0, inf)", "first estimate of the distance", ("estim_lr0",), (4.0, 2.0)),
+        HyperParameter("d0", "d₀", 1e-6, "(0, inf)", "first estimate of the distance", ("estim_lr0",), (0.5, 0.25)),
         HyperParameter("d_coef", "κ", 1.0, "(0, inf)", "what new estimates are multiplied by", ("estim_lr_coef",),
-                       (256.0, 128.0)),
+                       (128.0, 32.0)),
         WD,
     ),
     slots=(
