@@ -105,5 +105,5 @@ def element_slots(*names: str) -> Callable[[Axes], dict[str, Any]]:
 
 
 def on_host(total: Tensor) -> float:
-    """A number of the model, which is kept on the host: it waits for the device, so once a step at most a rule may."""
+    """A total that a rule keeps as a number of the model: to read it, the host waits for the device."""
     return float(total)
