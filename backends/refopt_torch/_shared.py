@@ -102,8 +102,3 @@ def ride_(axes: Axes, u: list[Tensor], g: list[Tensor], *, t: int, mu: float, sc
 def element_slots(*names: str) -> Callable[[Axes], dict[str, Any]]:
     """Slots that are there whatever the axes, each a tensor of zeros per parameter."""
     return lambda axes: dict.fromkeys(names, "zeros")
-
-
-def on_host(total: Tensor) -> float:
-    """A total that a rule keeps as a number of the model: to read it, the host waits for the device."""
-    return float(total)

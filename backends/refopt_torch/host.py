@@ -1,6 +1,7 @@
 """Numbers that are the same for all elements: Python floats, which the host computes and torch rounds once.
 
-Nothing here may be given a tensor: to read one the host would wait for the device.
+Only `on_host` may be given a tensor, and only by a rule of which the model's numbers depend on one: to read it the host
+waits for the device.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import math
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
 def divide(a: float, b: float) -> float:
@@ -51,3 +53,8 @@ def split_power(rate: float) -> tuple[float, float]:
         return rate, 1.0
     fraction, exponent = math.frexp(rate)
     return math.ldexp(1.0, exponent - 1), 2 * fraction
+
+
+def on_host(total: Tensor) -> float:
+    """What a total is, as a number of the model: the host waits for the device."""
+    return float(total)

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refopt_torch._shared import STATE, Axes, Port, decayed_gradient, element_slots, on_host
-from refopt_torch.host import divide, in_turns
+from refopt_torch._shared import STATE, Axes, Port, decayed_gradient, element_slots
+from refopt_torch.host import divide, in_turns, on_host
 
 
 def prodigy_(
