@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -38,18 +39,20 @@ from refopt_jax import (
     schedule_free,
     schedule_free_adamw,
     sgd,
+    sm3,
     yogi,
 )
 from refopt_jax._shared import Axes, rounded, scalar_dtype
 
+Shape = tuple[int, ...]
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 
 class Port(NamedTuple):
     """One rule: the axes it knows, the scalars of a step, and one step of one parameter.
 
-    The slots `of_tensors` are one number for each parameter, a 0-d array. `measure(axes, coefficients, params, grads,
-    slots)` takes the lists of a whole model; it returns what `update` is given beside the coefficients, and the numbers
+    `shapes` are those of slots that are not shaped as their parameter, by its shape. `measure(axes, coefficients,
+    params, grads, slots)` takes the lists of a whole model; it returns what `update` is given beside the coefficients, and the numbers
     of the model after the step that it has made.
     """
 
@@ -59,7 +62,7 @@ class Port(NamedTuple):
     update: Callable[..., Any]
     advance: Callable[..., dict[str, Any]] | None = None  # of slots that are one number for all, to those after step t
     average: Callable[..., jax.Array] | None = None
-    of_tensors: frozenset[str] = frozenset()
+    shapes: Mapping[str, Callable[[Shape], Shape]] = MappingProxyType({})
     measure: Callable[..., tuple[Any, dict[str, jax.Array]]] | None = None
 
 
@@ -98,11 +101,12 @@ PORTS = {
     "lars": Port(lars.CHOICES, lars.Coefficients, lars.coefficients, lars.update),
     "lamb": Port(lamb.CHOICES, lamb.Coefficients, lamb.coefficients, lamb.update, measure=lamb.measure),
     "novograd": Port(
-        novograd.CHOICES, novograd.Coefficients, novograd.coefficients, novograd.update, of_tensors=frozenset({"v"})
+        novograd.CHOICES, novograd.Coefficients, novograd.coefficients, novograd.update, shapes={"v": lambda shape: ()}
     ),
     "prodigy": Port(
         prodigy.CHOICES, prodigy.Coefficients, prodigy.coefficients, prodigy.update, measure=prodigy.measure
     ),
+    "sm3": Port(sm3.CHOICES, sm3.Coefficients, sm3.coefficients, sm3.update, shapes={"a": sm3.shape_of_accumulators}),
     "ema": Port(ema.CHOICES, ema.Coefficients, ema.coefficients, ema.update, average=ema.average),
 }
 
@@ -179,7 +183,7 @@ def step(
     given: list[tuple[jax.Array | None, dict[str, jax.Array]]] = []
     for i, w in enumerate(params):
         g = None if grads is None else _widened(rule, grads[i], w, "a gradient", w.shape)
-        shapes = {name: () if name in PORTS[rule].of_tensors else w.shape for name in slots}
+        shapes = {name: PORTS[rule].shapes.get(name, tuple)(w.shape) for name in slots}
         old = {name: _widened(rule, arrays[i], w, f"slot {name}", shapes[name]) for name, arrays in slots.items()}
         given.append((g, old))
     measured: Any = None

@@ -25,8 +25,9 @@ class Port(NamedTuple):
     """A rule as this port has it.
 
     `choices` is every axis with the choices implemented here. `slots` names the state: "zeros" and "params" are one
-    tensor per parameter, "zero" a 0-d tensor per parameter, a number is one float for all. `update(w, g, slots, *, t,
-    axes, <numbers>)` changes w and slots; it may keep neither g nor anything that shares memory with it. If it
+    tensor per parameter, "zero" a 0-d tensor per parameter, "zeros of sets" a flat one with a number for each index
+    along each dimension of the parameter, a number is one float for all. `update(w, g, slots, *, t, axes, <numbers>)`
+    changes w and slots; it may keep neither g nor anything that shares memory with it. If it
     `takes_norms`, it is also given the function `norms` of lists like w: of sharded tensors w is a shard, and its norm
     not that of the tensor. If it `takes_totals`, it is a generator, which is given the function `sums` too: it yields
     what its tensors add to a total of the model, a float64 scalar on their device, and is sent the total; in all

@@ -22,7 +22,7 @@ from torch.optim.optimizer import ParamsT
 
 from refopt.spec.errors import RefoptError, unknown
 from refopt.spec.hyper import Hyper
-from refopt_torch.step import Call, check_step, get_port, initial_slot, keeping_dtype, run_step_, working_dtype
+from refopt_torch.step import Call, check_step, get_port, initial_slot, keeping_dtype, run_step_, slot_shape, working_dtype
 
 _CONVENTIONS = ("rule", "axes")
 _OF_SCHEDULERS = ("initial_lr", "max_lr", "min_lr", "swa_lr")  # what they keep in a group
@@ -162,8 +162,9 @@ class Optimizer(torch.optim.Optimizer):
             wanted = ", ".join(["step", *inits])
             raise RefoptError(f"torch: a parameter's state must hold {wanted}; got {', '.join(state)}: save it anew")
         for name, x in state.items():
-            if isinstance(inits.get(name), str) and (x.shape, x.dtype) != (p.shape, dtype):
+            init = inits.get(name)
+            if isinstance(init, str) and (tuple(x.shape), x.dtype) != (shape := slot_shape(init, p), dtype):
                 raise RefoptError(
-                    f"torch: {name} must be {dtype} of shape {tuple(p.shape)}, as its parameter needs;"
+                    f"torch: {name} must be {dtype} of shape {shape}, as its parameter needs;"
                     f" got {x.dtype} of shape {tuple(x.shape)}: load what was saved for this model"
                 )

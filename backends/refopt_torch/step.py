@@ -38,7 +38,8 @@ from refopt_torch.rprop import RPROP
 from refopt_torch.schedule_free import SCHEDULE_FREE
 from refopt_torch.schedule_free_adamw import SCHEDULE_FREE_ADAMW
 from refopt_torch.sgd import SGD
-from refopt_torch.sharded import brought, check_layout, check_parameter, norms, shard, sums
+from refopt_torch.sharded import brought, check_layout, check_parameter, is_sharded, norms, shard, sums
+from refopt_torch.sm3 import SM3
 from refopt_torch.yogi import YOGI
 
 PORTS: dict[str, Port] = {
@@ -63,6 +64,7 @@ PORTS: dict[str, Port] = {
     "lamb": LAMB,
     "novograd": NOVOGRAD,
     "prodigy": PRODIGY,
+    "sm3": SM3,
     "ema": EMA,
 }
 
@@ -120,7 +122,20 @@ def initial_slot(axes: Axes, param: Tensor, init: str) -> Tensor:
         return torch.zeros((), dtype=dtype, device=param.device)
     if init == "params":
         return param.detach().to(dtype, copy=True)
+    if init == "zeros of sets":
+        if is_sharded(param):
+            raise Unsupported(
+                "torch: this rule looks along the dimensions of a parameter, of which each process has a shard alone;"
+                " replicate the parameter, or use the jax backend"
+            )
+        return torch.zeros(slot_shape(init, param), dtype=dtype, device=param.device)
     return torch.zeros_like(param, dtype=dtype)
+
+
+def slot_shape(init: str, param: Tensor) -> tuple[int, ...]:
+    """The shape of a slot of a parameter."""
+    shape = tuple(param.shape)
+    return {"zero": (), "zeros of sets": (sum(shape) if shape else 1,)}.get(init, shape)
 
 
 def check_step(
@@ -135,7 +150,7 @@ def check_step(
     if grads is not None:
         _check_like("gradient", grads, params, [p.dtype for p in params])
     for name in port.tensors(axes):
-        _check_like(f"slot {name}", slots[name], params, kept, single=port.slots(axes)[name] == "zero")
+        _check_like(f"slot {name}", slots[name], params, kept, str(port.slots(axes)[name]))
 
 
 class Call(NamedTuple):
@@ -215,10 +230,9 @@ def _check_like(
     tensors: Sequence[Tensor],
     params: Sequence[Tensor],
     dtypes: Sequence[torch.dtype],
-    *,
-    single: bool = False,
+    init: str = "zeros",
 ) -> None:
-    """Refuse what torch would broadcast, promote or fail on in its own words. If `single`, each is one number."""
+    """Refuse what torch would broadcast, promote or fail on in its own words. `init` tells the shape, as of a slot."""
     if len(tensors) != len(params):
         raise RefoptError(f"torch: {what}: got {len(tensors)} for {len(params)} parameters; give one for each")
     for i, (x, p, dtype) in enumerate(zip(tensors, params, dtypes, strict=True)):
@@ -226,9 +240,9 @@ def _check_like(
             raise Unsupported(f"torch: {what} {i} must be a torch.Tensor; got {type(x).__name__}: adopt() it first")
         if x.layout is not torch.strided:
             raise Unsupported(f"torch: {what} {i} must be dense; got {x.layout}: call .to_dense() on it")
-        if not single:
+        shape = slot_shape(init, p)
+        if init in ("zeros", "params"):
             check_layout(f"{what} {i}", x, p)
-        shape = () if single else tuple(p.shape)
         if (tuple(x.shape), x.dtype, x.device) != (shape, dtype, p.device):
             raise RefoptError(
                 f"torch: {what} {i} must be {dtype} of shape {shape} on {p.device}, as its parameter needs;"

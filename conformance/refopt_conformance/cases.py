@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 
-from refopt.clocks import estimates, of_elements, of_model
+from refopt.clocks import estimates, of_elements, of_model, of_sets
 from refopt.rules import RULES
 from refopt.spec.declare import Rule
 from refopt.spec.hyper import Hyper, conflict, variants
-from refopt_conformance.inputs import OF_ELEMENTS, OF_MODELS, OF_TENSORS, TREE
+from refopt_conformance.inputs import OF_ELEMENTS, OF_MATRICES, OF_MODELS, OF_TENSORS, TREE
 
 DTYPES = ("float32", "float64")
 HALF_DTYPES = ("float16", "bfloat16")
@@ -164,9 +164,10 @@ def tree(name: str) -> tuple[str, ...]:
     program = conventions()[name].program
     if of_model(program):
         return OF_MODELS
+    more = tuple(OF_MATRICES) if of_sets(program) else ()
     if ":" not in name:
-        return tuple(TREE)
-    return OF_ELEMENTS if of_elements(program) else OF_TENSORS
+        return (*TREE, *more)
+    return OF_ELEMENTS if of_elements(program) else (*OF_TENSORS, *more)
 
 
 @cache

@@ -68,6 +68,9 @@ OF_REGIMES: dict[str, tuple[int, ...]] = {  # of four elements all: of the other
     "burst": (1, 2, 1, 2, 1, 1),
 }
 TREE = {**SHAPES, **ZEROS, **dict.fromkeys(REGIMES, (4,)), **OF_REGIMES}
+# For rules that look along dimensions: what one element does to its row and its column.
+OF_MATRICES: dict[str, tuple[int, ...]] = {"nan_matrix": (2, 2)}
+REGIME_OF = {"nan_matrix": "nan_lane"}
 JOINED: dict[str, tuple[int, ...]] = {"regimes": (4 * len(REGIMES),)}  # all of them in one tensor
 # The trees of sets of choices that no dialect has: a tensor costs a kernel where steps are compiled, an element costs
 # nothing. Where tensors are measured as a whole, a regime needs one of its own.
@@ -78,7 +81,7 @@ OF_MODELS = (*SHAPES, *ZEROS, "near_eps", "late", "now_and_then", "alternating",
 LARGE = {"100003": (100003,)}  # for norms, whose rounding errors grow with the number of elements
 BRIM: dict[str, tuple[int, ...]] = {"brim": (4,)}  # whose parameters are about to leave what their dtype holds
 ALMOST = 0.998
-SHAPE_OF = {**TREE, **JOINED, **LARGE, **BRIM}
+SHAPE_OF = {**TREE, **OF_MATRICES, **JOINED, **LARGE, **BRIM}
 
 ZERO_PARAMETERS = frozenset({"zero_params", "zero_both"})
 ZERO_GRADIENTS = frozenset({"zero_grads", "zero_both"})
@@ -128,7 +131,8 @@ def regimes_of(leaf: str) -> list[tuple[str, slice]]:
     """The regimes of a leaf, and which of its elements each has."""
     if leaf in JOINED:
         return [(regime, slice(4 * i, 4 * i + 4)) for i, regime in enumerate(REGIMES)]
-    return [(leaf, slice(None))] if leaf in REGIMES else []
+    regime = REGIME_OF.get(leaf, leaf)
+    return [(regime, slice(None))] if regime in REGIMES else []
 
 
 def _lanes(leaves: Sequence[str]) -> np.ndarray:

@@ -1,13 +1,25 @@
-"""When is a value computed: once per step, once per model, once per tensor, once per element?
+"""When is a value computed: once per step, per model, per tensor, per index along a dimension, or per element?
 
 Every expression of a rule has a clock, found from its names: hyper-parameters and t belong to the step; sums over all
 parameters such as total(g * g) to the model, which is once per step too, but not before its arrays are read;
-reductions of one parameter such as norm(w) to the tensor; arrays to the element. An expression takes the fastest clock
-in it. The clocks say how a rule runs fast (`plan`), and what a sharded run must exchange: for element work nothing, for
-values of tensors and models a reduction.
+reductions of one parameter such as norm(w) to the tensor, those of its rows and columns such as max_along(v) to the set;
+arrays to the element. An expression takes the fastest clock in it. The clocks say how a rule runs fast (`plan`), and
+what a sharded run must exchange: for element work nothing, for all others a reduction.
 """
 
-from refopt.clocks.analysis import Clock, clock_of, clocks, estimates, of_elements, of_model
+from refopt.clocks.analysis import Clock, clock_of, clocks, estimates, of_elements, of_model, of_sets
 from refopt.clocks.plan import Plan, Reduction, Stage, plan
 
-__all__ = ["Clock", "Plan", "Reduction", "Stage", "clock_of", "clocks", "estimates", "of_elements", "of_model", "plan"]
+__all__ = [
+    "Clock",
+    "Plan",
+    "Reduction",
+    "Stage",
+    "clock_of",
+    "clocks",
+    "estimates",
+    "of_elements",
+    "of_model",
+    "of_sets",
+    "plan",
+]

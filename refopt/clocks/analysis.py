@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from functools import cache
 
-from refopt.spec.functions import PROPERTIES, REDUCTIONS, TOTALS
+from refopt.spec.functions import FROM_SETS, OF_SETS, PROPERTIES, REDUCTIONS, TOTALS
 from refopt.spec.lines import source_of
 from refopt.spec.program import Program
 
@@ -18,7 +18,8 @@ class Clock(IntEnum):
     STEP = 0
     MODEL = 1
     TENSOR = 2
-    ELEMENT = 3
+    SET = 3
+    ELEMENT = 4
 
     def __str__(self) -> str:
         return self.name.lower()
@@ -34,6 +35,10 @@ def clock_of(node: ast.expr, names: Mapping[str, Clock]) -> Clock:
         return Clock.MODEL
     if isinstance(node, ast.Call) and source_of(node.func) in REDUCTIONS | PROPERTIES:
         return Clock.TENSOR
+    if isinstance(node, ast.Call) and source_of(node.func) in OF_SETS:
+        return Clock.SET
+    if isinstance(node, ast.Call) and source_of(node.func) in FROM_SETS:
+        return Clock.ELEMENT
     operands = node.args if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
     return max((clock_of(child, names) for child in operands if isinstance(child, ast.expr)), default=Clock.STEP)
 
@@ -46,6 +51,7 @@ def initial_clocks(program: Program) -> dict[str, Clock]:
         dict.fromkeys(step, Clock.STEP)
         | dict.fromkeys(tensor, Clock.TENSOR)
         | dict.fromkeys(program.arrays, Clock.ELEMENT)
+        | dict.fromkeys(program.sets, Clock.SET)
     )
 
 
@@ -62,7 +68,13 @@ def clocks(program: Program) -> tuple[Clock, ...]:
 @cache
 def of_elements(program: Program) -> bool:
     """Whether no element depends on another, nor on the tensor that it stands in."""
-    return not {Clock.MODEL, Clock.TENSOR} & {*clocks(program)}
+    return not (program.sets or {Clock.MODEL, Clock.TENSOR, Clock.SET} & {*clocks(program)})
+
+
+@cache
+def of_sets(program: Program) -> bool:
+    """Whether an element may depend on those that it shares an index with, along some dimension."""
+    return bool(program.sets) or Clock.SET in clocks(program)
 
 
 @cache

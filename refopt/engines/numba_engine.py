@@ -16,7 +16,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from refopt.clocks import of_model
+from refopt.clocks import of_model, of_sets
 from refopt.clocks.plan import Plan, plan, tests
 from refopt.engines.arena import Layout, addresses, layout, overlap
 from refopt.engines.dtypes import compute_dtype, rounded, slot_dtype
@@ -47,6 +47,11 @@ class NumbaEngine(NumpyEngine):
             return (
                 f"numba: {hyper.rule.name} adds over the whole model ({lines}) before it moves a parameter, and its"
                 f" kernels see one at a time; run it on the numpy, jax or torch backend"
+            )
+        if of_sets(hyper.program):
+            return (
+                f"numba: {hyper.rule.name} looks along the dimensions of a parameter ({', '.join(hyper.program.sets)}),"
+                f" and its kernels see a parameter as one row; run it on the numpy, jax or torch backend"
             )
         return super().supports(hyper, dtype, device)
 

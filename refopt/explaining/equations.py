@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from refopt.explaining.notation import Level, Part, Unicode, number
 from refopt.explaining.symbols import NamedLine, NormOf, Term, is_norm
+from refopt.spec.functions import FROM_SETS, OF_SETS
 from refopt.spec.lines import source_of
 
 OPERATORS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
@@ -90,6 +91,8 @@ class Writer:
             return self.notation.magnitude(arguments[0])
         if name == "total":
             return self.notation.total(arguments[0])
+        if name in OF_SETS | FROM_SETS:
+            return self.notation.along(name.removesuffix("_along"), arguments[0])
         return self.notation.call(CALLED.get(name, name), arguments)
 
     def _cases(self, node: ast.IfExp) -> Part:

@@ -16,14 +16,14 @@ from refopt.spec.hyper import Hyper
 if TYPE_CHECKING:
     from rich.console import Group
 
-STYLES = {Clock.STEP: "cyan", Clock.MODEL: "yellow", Clock.TENSOR: "magenta", Clock.ELEMENT: "green"}
+STYLES = dict(zip(Clock, ("cyan", "yellow", "magenta", "blue", "green"), strict=True))
 
 
 @dataclass(frozen=True)
 class TracedLine:
     """`symbol = symbols`, in numbers `substituted`, which is `shown`, exactly `value`.
 
-    `target` is the name in the source. `rounded`: some digits were left out, and = is ≈.
+    `value` is a list where there is one for each dimension. `target` is the name in the source. `rounded`: some digits were left out, and = is ≈.
     """
 
     target: str
@@ -31,7 +31,7 @@ class TracedLine:
     symbols: str
     substituted: str
     shown: str
-    value: float
+    value: float | list[float]
     rounded: bool
     clock: Clock
     origin: str
@@ -133,6 +133,11 @@ class Explanation:
         }
 
 
+def _written(value: float | list[float]) -> Any:
+    if isinstance(value, list):
+        return [_written(x) for x in value]
+    return value if math.isfinite(value) else str(value)
+
+
 def _line(line: TracedLine) -> dict[str, Any]:
-    value = line.value if math.isfinite(line.value) else str(line.value)
-    return {**vars(line), "value": value, "clock": str(line.clock)}
+    return {**vars(line), "value": _written(line.value), "clock": str(line.clock)}

@@ -6,13 +6,18 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from refopt.explaining.equations import aligned
+from refopt.clocks import of_sets
 from refopt.explaining.facts import equations, facts
 from refopt.explaining.layout import initial, number
 from refopt.explaining.notation import LATEX
 from refopt.explaining.symbols import NormOf
 from refopt.spec.hyper import Hyper
 
-CLOCKS = "[Clocks](../clocks.md) says what step, model, tensor and element mean."
+CLOCKS = "[Clocks](../clocks.md) says what step, model, tensor, set and element mean."
+ALONG = (
+    "With S, the maximum is over each set of elements that share an index (a row, a column), and the minimum over the"
+    " sets that an element is in."
+)
 SUM = "Σ runs over all elements of the tensor."
 
 
@@ -27,6 +32,7 @@ def page(hyper: Hyper) -> str:
         f"```python\n{known['source']}```",
         f"$$\n{aligned(named, LATEX)}\n$$",
         *([SUM] if any(isinstance(line.target, NormOf) for line in named) else []),
+        *([ALONG] if of_sets(hyper.program) else []),
         "## Line by line",
         _table(
             ("line", "computed once per", "written by"),

@@ -82,6 +82,10 @@ class Unicode:
         """The sum over all elements of the model."""
         return Part(f"Σ({inside.text})")
 
+    def along(self, name: str, inside: Part) -> Part:
+        """The extremum over the sets that an element is in, or over the elements of a set."""
+        return Part(f"{name}ₛ({inside.text})")
+
     def root_of_squares(self, inside: Part) -> Part:
         """What the norm is, the sum being over all elements."""
         return Part(f"√Σ {self.power(inside, Part('2')).text}", Level.POWER)
@@ -148,6 +152,9 @@ class Latex(Unicode):
 
     def total(self, inside: Part) -> Part:
         return Part(rf"\textstyle\sum {self.parentheses(inside.text)}", Level.PRODUCT)
+
+    def along(self, name: str, inside: Part) -> Part:
+        return Part(rf"\{name}_{{S}}{self.parentheses(inside.text)}")
 
     def root_of_squares(self, inside: Part) -> Part:
         return self.root(Part(rf"\textstyle\sum {self.power(inside, Part('2')).text}"))

@@ -15,7 +15,8 @@ from refopt.engines.dtypes import HALF, PARAMETER_DTYPES
 from refopt.explaining.equations import Writer
 from refopt.explaining.notation import UNICODE, Level, Part, number
 from refopt.explaining.symbols import NamedLine, NormOf
-from refopt.spec.functions import FUNCTIONS, REDUCTIONS, TOTALS, Scalar
+from refopt.spec import sets
+from refopt.spec.functions import FROM_SETS, FUNCTIONS, OF_SETS, REDUCTIONS, TOTALS, Scalar
 from refopt.spec.lines import source_of
 
 SHOWN = 4  # elements of a tensor that a norm shows
@@ -43,14 +44,24 @@ def _code(text: str) -> CodeType:
 
 @dataclass(frozen=True)
 class View:
-    """How numbers are looked at: arrays at a flat `coordinate`, in the digits of `dtype` (or in `digits` of them)."""
+    """How numbers are looked at: arrays of this shape at a flat `coordinate`, in the digits of `dtype` (or in `digits`).
+
+    Of what has one number for each index along each dimension, those are seen that the coordinate has.
+    """
 
     dtype: np.dtype
+    shape: tuple[int, ...]
     coordinate: int
     digits: int | None
 
     def element(self, value: Any) -> Any:
-        return value.reshape(-1)[self.coordinate] if isinstance(value, np.ndarray) else value
+        """A number, or an array of several."""
+        if not isinstance(value, np.ndarray):
+            return value
+        if value.shape == self.shape:
+            return value.reshape(-1)[self.coordinate]
+        seen = value[list(sets.members(self.shape, self.coordinate))]
+        return seen if len(seen) > 1 else seen[0]
 
     def text(self, value: Any) -> tuple[str, bool]:
         """The shortest digits that tell the number apart, and whether some were left out.
@@ -59,6 +70,9 @@ class View:
         computed once per step or tensor those of float64.
         """
         value = self.element(value)
+        if isinstance(value, np.ndarray):
+            texts, rounded = zip(*map(self.text, value), strict=True)
+            return f"({', '.join(texts)})", any(rounded)
         if isinstance(value, int):
             return str(value), False
         exact = (self.dtype.type if isinstance(value, np.generic) else np.float64)(value)
@@ -105,15 +119,36 @@ class Numbers:
                 return self.writer.part(node.body if test else node.orelse)
             case ast.Call() if source_of(node.func) in REDUCTIONS:
                 return UNICODE.norm(Part(f"({', '.join(self._elements(node.args[0]))})"))
+            case ast.Call() if source_of(node.func) in OF_SETS:
+                return Part(self._of_sets(node))
+            case ast.Call() if source_of(node.func) in FROM_SETS:
+                seen = self.view.element(compute(node.args[0], self.values))
+                return UNICODE.call(_word(node), [Part(text) for text in self._texts(seen)])
             case ast.Call() if source_of(node.func) in TOTALS:
                 return UNICODE.total(Part(", ".join(self._elements(node.args[0]))))
             case ast.Call() if source_of(node.func) == "ndim":
                 return number(str(int(compute(node, self.values))))
         return None
 
+    def _of_sets(self, node: ast.Call) -> str:
+        """What is taken of each set that the coordinate is in: the elements of its row, of its column, and so on."""
+        value = compute(node.args[0], self.values)
+        index = np.unravel_index(self.view.coordinate, value.shape)
+        mine = [np.take(value, i, axis) for axis, i in enumerate(index)] or [value]
+        found = [UNICODE.call(_word(node), [Part(text) for text in self._texts(one)]).text for one in mine]
+        return found[0] if len(found) == 1 else f"({', '.join(found)})"
+
     def _elements(self, node: ast.expr) -> list[str]:
         """The elements of an array expression; of many, the first and the last."""
-        flat = np.ravel(compute(node, self.values))
+        return self._texts(compute(node, self.values))
+
+    def _texts(self, value: Any) -> list[str]:
+        flat = np.ravel(value)
         if flat.size <= SHOWN:
             return [self.text(x) for x in flat]
         return [*(self.text(x) for x in flat[: SHOWN - 2]), LEFT_OUT, self.text(flat[-1])]
+
+
+def _word(node: ast.Call) -> str:
+    """`max` of max_along."""
+    return source_of(node.func).removesuffix("_along")

@@ -63,16 +63,16 @@ class _Run:
     def __init__(self, hyper: Hyper, given: Inputs, digits: int | None) -> None:
         self.hyper = hyper
         self.given = given
-        self.view = View(compute_dtype(given.dtype), given.coordinate, digits)
+        self.view = View(compute_dtype(given.dtype), given.params[0].shape, given.coordinate, digits)
         self.w = given.params[0]
         self.slots = {slot.name: self.initial(slot) for slot in hyper.program.slots}
 
     def initial(self, slot: Slot) -> Any:
-        if slot.clock != "element":
+        if slot.clock in ("tensor", "step"):
             return Scalar(0.0 if slot.init == "zeros" else slot.init)
         if slot.init == "params":
             return self.w.astype(self.view.dtype)
-        return np.full(self.w.shape, 0.0 if slot.init == "zeros" else slot.init, self.view.dtype)
+        return np.full(slot.shape(self.w.shape), 0.0 if slot.init == "zeros" else slot.init, self.view.dtype)
 
     def kept(self, slot: Slot, value: Any) -> Any:
         """A slot as it is kept: a number for the tensor is rounded as the elements of arrays are."""
@@ -124,7 +124,7 @@ class _Run:
             symbols=right,
             substituted=substituted,
             shown=shown,
-            value=float(self.view.element(value)),
+            value=np.asarray(self.view.element(value)).tolist(),
             rounded=numbers.rounded,
             clock=named.clock,
             origin=named.line.origin,
@@ -141,7 +141,7 @@ def _with_rounding(program: Program, dtype: str, axes: Mapping[str, str]) -> Pro
     kept, reason = (dtype, "state_dtype=parameter") if pure else ("float32", "kept in float32")
     rounded = {name: (dtype, f"dtype={dtype}") for name in program.outputs if half and name in ("w", "a")}
     for slot in program.slots:
-        if slot.name in program.outputs and ((slot.clock == "element" and pure) or slot.clock == "tensor"):
+        if slot.name in program.outputs and ((slot.clock in ("element", "set") and pure) or slot.clock == "tensor"):
             rounded[slot.name] = (kept, reason)
     if dtype == "float64" or not rounded:
         return program

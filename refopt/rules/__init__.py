@@ -24,6 +24,7 @@ from refopt.rules.rprop import RPROP
 from refopt.rules.schedule_free import SCHEDULE_FREE
 from refopt.rules.schedule_free_adamw import SCHEDULE_FREE_ADAMW
 from refopt.rules.sgd import SGD
+from refopt.rules.sm3 import SM3
 from refopt.rules.yogi import YOGI
 from refopt.spec.declare import Rule
 from refopt.spec.errors import unknown
@@ -52,6 +53,7 @@ RULES: dict[str, Rule] = {
         LAMB,
         NOVOGRAD,
         PRODIGY,
+        SM3,
         EMA,
     )
 }

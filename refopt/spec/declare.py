@@ -15,6 +15,7 @@ from numbers import Complex, Real
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
 
+from refopt.spec import sets
 from refopt.spec.edits import Edit
 from refopt.spec.errors import RefoptError, shown, unknown
 from refopt.spec.faults import Fault
@@ -30,19 +31,20 @@ INSIDE = 2.0**-17  # from an open end: a beta of 1 - 2**-17 takes a hundred thou
 class Slot:
     """One state array per parameter (clock "element"), one number per parameter ("tensor"), or one for all ("step").
 
-    `init` is "zeros", "params" (a copy of the parameter) or a number. A number per parameter is kept as a 0-d array of
-    the dtype that the parameter's other slots have.
+    Of clock "set" it is one number for each index along each dimension, in one flat array (`refopt.spec.sets`). `init`
+    is "zeros", "params" (a copy of the parameter) or a number. A number per parameter is kept as a 0-d array of the
+    dtype that the parameter's other slots have.
     """
 
     name: str
     symbol: str
     meaning: str
     init: Literal["zeros", "params"] | float = "zeros"
-    clock: Literal["element", "tensor", "step"] = "element"
+    clock: Literal["element", "set", "tensor", "step"] = "element"
 
     def shape(self, param: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the array that it has for a parameter of this shape."""
-        return param if self.clock == "element" else ()
+        return {"element": param, "set": (sets.count(param),)}.get(self.clock, ())
 
 
 @dataclass(frozen=True)

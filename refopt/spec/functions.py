@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from refopt.spec import sets
+
 BLOCK = 4096  # elements under one leaf of the reduction tree
 LANES = 16  # independent accumulators within a block
 
@@ -106,6 +108,16 @@ def ndim(x: Any) -> Scalar:
     return Scalar(np.ndim(x))
 
 
+def min_along(a: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """For every element of x, the smallest of what `a` has for the sets that it is in: its row, its column, and so on."""
+    return sets.min_along(a, np.shape(x))
+
+
+def max_along(x: np.ndarray) -> np.ndarray:
+    """For every set of elements (each row, each column, and so on), the largest of them, none of which is negative."""
+    return sets.max_along(np.asarray(x), np.shape(x))
+
+
 def total(x: Any) -> Scalar:
     """The sum of all elements over all parameters of the model, as a weak float64 scalar; alone in its line.
 
@@ -159,9 +171,13 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "where": where,
     "norm": norm,
     "ndim": ndim,
+    "min_along": min_along,
+    "max_along": max_along,
     "total": total,
 }
 REDUCTIONS = frozenset({"norm"})  # need a pass over the tensor
 TOTALS = frozenset({"total"})  # need a pass over the model
 PROPERTIES = frozenset({"ndim"})  # known from the shape alone
+OF_SETS = frozenset({"max_along"})  # one number for each index along each dimension (`refopt.spec.sets`)
+FROM_SETS = frozenset({"min_along"})  # one for each element, from those of its sets
 JUMPS = frozenset({"sign", "where"})  # one rounding of the argument may change the answer by any amount

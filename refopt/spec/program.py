@@ -25,8 +25,8 @@ from refopt.spec.mistakes import MISTAKES
 
 @dataclass(frozen=True)
 class Program:
-    """Straight-line code: `lines` read `arrays`, `tensors` (slots that are one number for each parameter), `numbers`
-    (slots that are one for all) and `hypers`, and t.
+    """Straight-line code: `lines` read `arrays` (of which slots of clock "set" have a shape of their own), `tensors`
+    (slots that are one number for each parameter), `numbers` (slots that are one for all) and `hypers`, and t.
 
     `outputs` are the names it returns: the parameter first, if the rule changes it, then the slots in order.
     """
@@ -44,6 +44,11 @@ class Program:
     @property
     def reads_gradient(self) -> bool:
         return "g" in self.arrays
+
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """The slots that have a number for each index along each dimension."""
+        return tuple(slot.name for slot in self.slots if slot.clock == "set")
 
     @property
     def writes_parameter(self) -> bool:
@@ -180,7 +185,7 @@ def _assemble(
 ) -> Program:
     read = inputs(lines)
     arrays: list[str] = [name for name in ("w", "g") if name in read or name in outputs]
-    arrays += [slot.name for slot in slots if slot.clock == "element"]
+    arrays += [slot.name for slot in slots if slot.clock in ("element", "set")]
     tensors, numbers = (tuple(slot for slot in slots if slot.clock == clock) for clock in ("tensor", "step"))
     hypers = tuple(p.name for p in rule.hyper_parameters if p.name in read)
     return Program(name, tuple(arrays), tensors, numbers, hypers, slots, tuple(lines), outputs, average)

@@ -169,7 +169,7 @@ def _start(slot: Slot, w: np.ndarray) -> np.ndarray | Scalar:
         return w
     if slot.clock == "tensor":
         return Scalar(0.0 if slot.init == "zeros" else slot.init)
-    return np.full(w.shape, 0.0 if slot.init == "zeros" else slot.init)
+    return np.full(slot.shape(w.shape), 0.0 if slot.init == "zeros" else slot.init)
 
 
 def _number(slot: Slot) -> Scalar:

@@ -9,12 +9,14 @@ those near 1.
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Mapping, Sequence
 from types import CodeType
 from typing import Any
 
 import numpy as np
 
+from refopt.spec import sets
 from refopt.spec.declare import HyperParameter
 from refopt.spec.lines import Line, source_of
 from refopt.spec.program import Program
@@ -54,6 +56,8 @@ class Model:
         self.low = np.array([c.low for c in coordinates.values()])
         self.high = np.array([c.high for c in coordinates.values()])
         self.broken = ~np.isfinite(given.results)
+        self.ndim = np.array([[len(shape)] for shape in given.shapes], float)
+        self.sets = max(map(sets.count, given.shapes))  # an array of sets is filled up to that
         self.update = _code(program.lines)
         self.average = _code(program.averaging.lines) if program.averaging else None
 
@@ -77,7 +81,8 @@ class Model:
         w = given.params[None]
         state: dict[str, Any] = {}
         for slot in program.slots:
-            start = w if slot.init == "params" else np.zeros(w.shape) + (0.0 if slot.init == "zeros" else slot.init)
+            shape = (*w.shape[:-1], self.sets) if slot.clock == "set" else w.shape
+            start = w if slot.init == "params" else np.zeros(shape) + (0.0 if slot.init == "zeros" else slot.init)
             state[slot.name] = np.float64(slot.init) if slot.clock == "step" else start
         out = np.empty((count, *given.grads.shape))
         with np.errstate(all="ignore"):
@@ -87,8 +92,10 @@ class Model:
                     **known,
                     **numbers,
                     "t": np.float64(t),
-                    "of_dimensions": given.ndim,
+                    "of_dimensions": self.ndim,
                     "total": self.total,
+                    "min_along": self.min_along,
+                    "max_along": self.max_along,
                 }
                 values = {**now, **state, **({"w": w, "g": g} if program.reads_gradient else {"w": g})}
                 exec(self.update, values)
@@ -110,6 +117,22 @@ class Model:
         """What the tensors of a trace add up to."""
         sums = np.sum(x, axis=-1, keepdims=True) + np.zeros((len(self.given.models), 1))
         return self.given.models @ sums
+
+    def min_along(self, a: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """For every element, the smallest of what its sets have; zero beyond the end of a tensor."""
+        out = np.zeros((*a.shape[:-1], x.shape[-1]))
+        for row, shape in enumerate(self.given.shapes):
+            found = sets.min_along(a[..., row, : sets.count(shape)], shape)
+            out[..., row, : math.prod(shape)] = found.reshape(*found.shape[: found.ndim - len(shape)], -1)
+        return out
+
+    def max_along(self, x: np.ndarray) -> np.ndarray:
+        """For every set of every tensor, the largest of its elements; zero beyond the last."""
+        out = np.zeros((*x.shape[:-1], self.sets))
+        for row, shape in enumerate(self.given.shapes):
+            own = x[..., row, : math.prod(shape)]
+            out[..., row, : sets.count(shape)] = sets.max_along(own.reshape(*own.shape[:-1], *shape), shape)
+        return out
 
     def slopes(self, y: np.ndarray, base: np.ndarray, size: np.ndarray | None = None) -> np.ndarray:
         """The derivatives at every row, (rows, coordinates, distances).

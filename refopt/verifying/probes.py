@@ -19,6 +19,8 @@ from refopt.spec.declare import Rule
 STEPS = 12
 RATES = (0.0625, 0.125, 0.25, 0.125, 0.03125, 0.0625, 0.25, 0.5, 0.125, 0.0625, 0.015625, 0.125)
 SHAPES = ((), (3,), (5,), (2, 3), (3, 2), (4, 4))
+# What is shown to a subject that does not take all shapes: the least and the most dimensions.
+KINDS = {"tensors of every shape": (0, 9), "tensors of one dimension or more": (1, 9), "matrices": (2, 2)}
 ZERO_STEPS = (1, 6)  # all gradients are zero
 QUIET = 2  # the index of the tensor whose parameters start at zero
 
@@ -88,6 +90,15 @@ def further_probes(rule: Rule, settable: Collection[str], per_step: Collection[s
     yield _broken(constant)
     if late:
         yield _late(rule, constant, late)
+
+
+def of_kind(probe: Probe, kind: str) -> Probe:
+    """The probe, of which the tensors are left that are of this kind; if there is none, its vectors become matrices."""
+    least, most = KINDS[kind]
+    left = [i for i, w in enumerate(probe.params) if least <= w.ndim <= most]
+    if left:
+        return replace(probe, params=[probe.params[i] for i in left], grads=[[g[i] for i in left] for g in probe.grads])
+    return replace(probe, params=[w[None] for w in probe.params], grads=[[g[None] for g in now] for now in probe.grads])
 
 
 def _with(

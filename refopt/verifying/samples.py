@@ -21,7 +21,7 @@ class Sample:
     results: np.ndarray  # NaN for whatever is not finite
     weights: np.ndarray  # one over what counts as rounding; zero beyond the end of a trace or tensor
     known: Sequence[Mapping[str, np.ndarray]]
-    ndim: np.ndarray
+    shapes: Sequence[tuple[int, ...]]  # of the tensors
     models: np.ndarray  # (tensor, tensor): 1 where two are of one trace
 
 
@@ -36,7 +36,7 @@ def sample(
 ) -> Sample:
     """The first steps. Of rules that look at tensors, the smallest, or all, whole; else elements of all sizes."""
     length = min(length, max(len(trace.grads) for trace in traces))
-    columns: list[tuple[np.ndarray, int, int]] = []
+    columns: list[tuple[np.ndarray, int, tuple[int, ...]]] = []
     for number, trace in enumerate(traces):
         short = min(length, len(trace.grads))
         with np.errstate(all="ignore"):
@@ -45,22 +45,22 @@ def sample(
                     w, *(now[i] for now in trace.grads[:short]), *(now[i] for now in trace.results[:short]))])
                 for i, w in enumerate(trace.params)
             ]  # fmt: skip
-        dims = [w.ndim for w in trace.params]
+        shapes = [w.shape for w in trace.params]
         if tensors:
             order = sorted(range(len(leaves)), key=lambda i: leaves[i].shape[1])
             taken: list[int] = []
             total = 0
             for i in order:
                 total += leaves[i].shape[1]
-                if models or not taken or total <= elements or dims[i] not in {dims[j] for j in taken}:
+                if models or not taken or total <= elements or len(shapes[i]) not in {len(shapes[j]) for j in taken}:
                     taken.append(i)
-            columns += [(leaves[i], number, dims[i]) for i in taken if leaves[i].size]
+            columns += [(leaves[i], number, shapes[i]) for i in taken if leaves[i].size]
         else:
             joined = np.concatenate(leaves, axis=1)
             share = max(8, elements // len(traces))
             size = np.where(np.isfinite(joined), np.abs(joined), 0.0)[1 : short + 1].sum(0)
             ranks = np.unique(np.linspace(0, size.size - 1, min(share, size.size)).astype(int))
-            columns.append((joined[:, np.argsort(size, kind="stable")[ranks]], number, 0))
+            columns.append((joined[:, np.argsort(size, kind="stable")[ranks]], number, ()))
     wide = max(block.shape[1] for block, _, _ in columns)
     rows = len(columns)
     params, grads = np.zeros((rows, wide)), np.zeros((length, rows, wide))
@@ -85,7 +85,7 @@ def sample(
         now = [steps[number][min(step, len(steps[number]) - 1)] for _, number, _ in columns]
         names = set.intersection(*map(set, now))
         known.append({name: _together([one[name] for one in now]) for name in names})
-    return Sample(params, grads, results, weights, known, np.array([[d] for _, _, d in columns], float), together)
+    return Sample(params, grads, results, weights, known, [shape for _, _, shape in columns], together)
 
 
 def _together(values: Sequence[float]) -> np.ndarray:

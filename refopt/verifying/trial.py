@@ -11,7 +11,7 @@ from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.verifying.fitted import FittedIdentification
 from refopt.verifying.identification import Identification
-from refopt.verifying.probes import CHANGES, LATE_STEPS, Probe, further_probes, probes
+from refopt.verifying.probes import CHANGES, KINDS, LATE_STEPS, Probe, further_probes, of_kind, probes
 from refopt.verifying.smallest import smallest
 from refopt.verifying.subjects.base import Subject, dtype_of_probes
 from refopt.verifying.trace import Trace
@@ -36,16 +36,15 @@ class Trial:
         ours = {p.name for p in rule.hyper_parameters}
         self.settable = (subject.names.settable & ours) - set(subject.names.fixed)
         self.notes: list[str] = []
+        self.kind = next(iter(KINDS))
         try:
-            self.usual = self._probes()
-            first = _driven(self.subject, self.usual[0])
+            first = self._begin()
         except Unsupported as reason:
             if NEUTRAL not in self.settable:
                 raise
             self.settable -= {NEUTRAL}
             self.notes.append(f"{NEUTRAL} left at the default: {reason}")
-            self.usual = self._probes()
-            first = _driven(self.subject, self.usual[0])
+            first = self._begin()
         held = {name: value for name, value in subject.names.fixed.items() if name in ours}
         self.shown = [first]
         self.found: Identification | FittedIdentification
@@ -91,8 +90,21 @@ class Trial:
         held = {**verdict.assumed, **{name: number.value for name, number in verdict.fitted.items()}}
         return smallest(self.subject, self.rule, verdict.nearest, held, trace, verdict.first) or ""
 
-    def _probes(self) -> list[Probe]:
-        return probes(self.rule, self.settable, self.subject.names.per_step & self.settable)
+    def _begin(self) -> Trace:
+        """The trace of the first probe; of tensors of fewer kinds, if it does not take all. Raises as that of all."""
+        every = probes(self.rule, self.settable, self.subject.names.per_step & self.settable)
+        failures: list[Unsupported] = []
+        for self.kind in KINDS:
+            self.usual = [of_kind(probe, self.kind) for probe in every]
+            try:
+                first = _driven(self.subject, self.usual[0])
+            except Unsupported as failure:
+                failures.append(failure)
+                continue
+            if failures:
+                self.notes.append(f"it was shown {self.kind} alone: {failures[-1]}")
+            return first
+        raise failures[0]
 
     def _show_the_others(self) -> None:
         for probe in self.usual[len(self.shown) :]:
@@ -121,7 +133,7 @@ class Trial:
         per_step = self.subject.names.per_step & self.settable
         *_, long = further_probes(self.rule, self.settable, per_step, late=NEW)
         try:
-            _driven(self.subject, long)
+            _driven(self.subject, of_kind(long, self.kind))
         except Unsupported:  # as it will say when it is shown the long run itself
             return pace
         return statistics.median(self.subject.step_seconds[len(self.usual[0].grads) :])
@@ -131,7 +143,7 @@ class Trial:
         per_step = self.subject.names.per_step & self.settable
         for probe in further_probes(self.rule, self.settable, per_step, late=self._late_steps()):
             try:
-                trace = _driven(self.subject, probe)
+                trace = _driven(self.subject, of_kind(probe, self.kind))
             except Unsupported as reason:
                 self.notes.append(f"not seen: {probe.name}: {reason}")
                 continue

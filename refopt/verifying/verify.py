@@ -87,20 +87,23 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None, *
             verdicts[trial.rule.name] = trial.verdict()
         except Unsupported as failure:
             failures.append(str(failure))
-    if fit and not any(verdict.faults for verdict in verdicts.values()):
-        for one, stage in _stages(subject, lacking):
-            try:
-                trial = Trial(under(subject, one), one, dialect, stage)
-                if trial.conforms():
-                    if not (trial.vacuous and chosen is None):
-                        return trial.verdict()
-                    notes.append(resembles(trial.verdict(), trial.vacuous))
-                    continue
-            except RefoptError as failure:
-                failures.append(str(failure))
+    stages = []
+    if fit:  # what a namesake keeps to itself; then, if no fault explains it, what any rule needs
+        stages = [(one, stage) for one in _namesakes(subject.name, rules) if (stage := _kept_by(subject, one))]
+        stages += [] if any(verdict.faults for verdict in verdicts.values()) else [*_stages(subject, lacking)]
+    for one, stage in stages:
+        try:
+            trial = Trial(under(subject, one), one, dialect, stage)
+            if trial.conforms():
+                if not (trial.vacuous and chosen is None):
+                    return trial.verdict()
+                notes.append(resembles(trial.verdict(), trial.vacuous))
                 continue
-            if not trials:
-                verdicts[one.name] = trial.verdict()
+        except RefoptError as failure:
+            failures.append(str(failure))
+            continue
+        if not trials:
+            verdicts[one.name] = trial.verdict()
     if verdicts:
         nearest = nearest_of(list(verdicts.values()))
         case = next((trial.smallest(nearest) for trial in trials if trial.rule.name == nearest.rule), "")
@@ -113,14 +116,25 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None, *
 
 def namesakes_first(subject: str, rules: Sequence[Rule]) -> list[Rule]:
     """The rules whose names are in that of the subject, the longest name first; then the others, simple ones first."""
+    own = _namesakes(subject, rules)
+    return [*own, *(r for r in rules if r not in own)]
 
+
+def _namesakes(subject: str, rules: Sequence[Rule]) -> list[Rule]:
     def letters(name: str) -> str:
         return "".join(filter(str.isalpha, name.lower()))
 
-    own = sorted(
+    return sorted(
         (r for r in rules if letters(r.name) in letters(subject.rpartition(":")[2])), key=lambda r: -len(r.name)
     )
-    return [*own, *(r for r in rules if r not in own)]
+
+
+def _kept_by(subject: Subject, rule: Rule) -> list[str]:
+    """The numbers that a subject lets nobody set, of those that are not neutral at 0; none if it is lacking others."""
+    known = under(subject, rule).names.settable
+    if neutral_axes(rule, known)[1] is not None:
+        return []
+    return which_lacking(rule, {p.name for p in rule.hyper_parameters} & known)[0]
 
 
 def _stages(subject: Subject, rules: Sequence[Rule]) -> Iterator[tuple[Rule, list[str]]]:

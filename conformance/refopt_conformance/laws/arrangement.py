@@ -97,7 +97,7 @@ def _between(w: np.ndarray) -> bytes:
 def size_does_not_matter(case: Case, driver: Driver) -> None:
     """A long array is updated as its elements would be in a short one, to the same bits."""
     if not of_elements(case.conventions.program):
-        raise Inapplicable(f"{case.conventions.rule.name} takes norms or sums, which differ with the size")
+        raise Inapplicable(f"{case.conventions.rule.name} takes norms, sums or maxima, which differ with the size")
     half = replace(case, dtype="bfloat16")
     for one in (case, half) if driver.refuses(half.hyper(1), half.dtype) is None else (case,):
         _long(one, driver)
