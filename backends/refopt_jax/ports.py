@@ -52,8 +52,8 @@ class Port(NamedTuple):
     """One rule: the axes it knows, the scalars of a step, and one step of one parameter.
 
     `shapes` are those of slots that are not shaped as their parameter, by its shape. `measure(axes, coefficients,
-    params, grads, slots)` takes the lists of a whole model; it returns what `update` is given beside the coefficients, and the numbers
-    of the model after the step that it has made.
+    params, grads, slots)` takes the lists of a whole model; it returns what `update` is given beside the coefficients,
+    and the numbers of the model after the step that it has made.
     """
 
     choices: Mapping[str, tuple[str, ...]]
@@ -106,7 +106,7 @@ PORTS = {
     "prodigy": Port(
         prodigy.CHOICES, prodigy.Coefficients, prodigy.coefficients, prodigy.update, measure=prodigy.measure
     ),
-    "sm3": Port(sm3.CHOICES, sm3.Coefficients, sm3.coefficients, sm3.update, shapes={"a": sm3.shape_of_accumulators}),
+    "sm3": Port(sm3.CHOICES, sm3.Coefficients, sm3.coefficients, sm3.update, shapes={"b": sm3.shape_of_accumulators}),
     "ema": Port(ema.CHOICES, ema.Coefficients, ema.coefficients, ema.update, average=ema.average),
 }
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from refopt.spec.errors import Unsupported
 from refopt_jax._shared import STATE, Axes, Scalar, Slots, carried, rounded, two_parts
 
 CHOICES = {
@@ -59,15 +60,16 @@ def shape_of_accumulators(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots) -> tuple[jax.Array, Slots]:
     """One step of one parameter."""
+    _refuse_shards(w)
     c = rounded(c, w.dtype)
-    a = slots["a"]
+    b = slots["b"]
     if axes["accumulators"] == "gradients":
-        a = a + _largest(g * g)
-        v = _least(a, g.shape)
+        b = b + _largest(g * g)
+        v = _least(b, g.shape)
     else:
-        v = carried(c.beta2, c.beta2_rest, _least(a, g.shape), c.one_minus_beta2 * (g * g))
+        v = carried(c.beta2, c.beta2_rest, _least(b, g.shape), c.one_minus_beta2 * (g * g))
         kept = axes["squares"] == "averaged_kept" and g.ndim > 0
-        a = jnp.maximum(a, _largest(v)) if kept else _largest(v)
+        b = jnp.maximum(b, _largest(v)) if kept else _largest(v)
     if axes["zero"] == "zero":
         u = jnp.where(v == 0, 0, g / jnp.sqrt(v))
     else:
@@ -75,7 +77,17 @@ def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots
         if axes["zero"] == "eps_positive":  # not zero where the gradient is no number
             u = jnp.where(v > 0, u, 0 * g)
     m = carried(c.beta1, c.beta1_rest, slots["m"], c.one_minus_beta1 * u)
-    return w - c.lr * m, {"m": m, "a": a}
+    return w - c.lr * m, {"m": m, "b": b}
+
+
+def _refuse_shards(w: jax.Array) -> None:
+    """The accumulators of dimensions that are cut otherwise cannot stand in one array of an Explicit mesh."""
+    sharding = getattr(jax.typeof(w), "sharding", None) if hasattr(jax, "typeof") else None
+    if sharding is not None and any(sharding.spec) and sharding.mesh.explicit_axes:
+        raise Unsupported(
+            f"jax: sm3 keeps an accumulator for each index along each dimension in one array, and a parameter of this"
+            f" Explicit mesh is cut as {sharding.spec}; replicate it, or make the mesh's axes Auto"
+        )
 
 
 def _least(a: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -22,7 +22,16 @@ from torch.optim.optimizer import ParamsT
 
 from refopt.spec.errors import RefoptError, unknown
 from refopt.spec.hyper import Hyper
-from refopt_torch.step import Call, check_step, get_port, initial_slot, keeping_dtype, run_step_, slot_shape, working_dtype
+from refopt_torch.step import (
+    Call,
+    check_step,
+    get_port,
+    initial_slot,
+    keeping_dtype,
+    run_step_,
+    slot_shape,
+    working_dtype,
+)
 
 _CONVENTIONS = ("rule", "axes")
 _OF_SCHEDULERS = ("initial_lr", "max_lr", "min_lr", "swa_lr")  # what they keep in a group

@@ -27,7 +27,7 @@ def sm3_(
     beta2: float,
     eps: float,
 ) -> None:
-    m, bounds = slots["m"], slots["a"]
+    m, bounds = slots["m"], slots["b"]
     square = torch._foreach_mul(g, g)
     if axes["accumulators"] == "gradients":
         torch._foreach_add_(bounds, [_largest(x) for x in square])
@@ -87,6 +87,6 @@ SM3 = Port(
         "zero": ("zero", "eps", "eps_positive"),
         **STATE,
     },
-    slots=lambda axes: {"m": "zeros", "a": "zeros of sets"},
+    slots=lambda axes: {"m": "zeros", "b": "zeros of sets"},
     update=sm3_,
 )

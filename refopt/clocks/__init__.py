@@ -2,9 +2,9 @@
 
 Every expression of a rule has a clock, found from its names: hyper-parameters and t belong to the step; sums over all
 parameters such as total(g * g) to the model, which is once per step too, but not before its arrays are read;
-reductions of one parameter such as norm(w) to the tensor, those of its rows and columns such as max_along(v) to the set;
-arrays to the element. An expression takes the fastest clock in it. The clocks say how a rule runs fast (`plan`), and
-what a sharded run must exchange: for element work nothing, for all others a reduction.
+reductions of one parameter such as norm(w) to the tensor, those of its rows and columns such as max_along(v) to the
+set; arrays to the element. An expression takes the fastest clock in it. The clocks say how a rule runs fast (`plan`),
+and what a sharded run must exchange: for element work nothing, for all others a reduction.
 """
 
 from refopt.clocks.analysis import Clock, clock_of, clocks, estimates, of_elements, of_model, of_sets

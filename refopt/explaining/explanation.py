@@ -23,7 +23,8 @@ STYLES = dict(zip(Clock, ("cyan", "yellow", "magenta", "blue", "green"), strict=
 class TracedLine:
     """`symbol = symbols`, in numbers `substituted`, which is `shown`, exactly `value`.
 
-    `value` is a list where there is one for each dimension. `target` is the name in the source. `rounded`: some digits were left out, and = is ≈.
+    `value` is a list where there is one for each dimension. `target` is the name in the source. `rounded`: some digits
+    were left out, and = is ≈.
     """
 
     target: str

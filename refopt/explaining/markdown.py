@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from refopt.explaining.equations import aligned
 from refopt.clocks import of_sets
+from refopt.explaining.equations import aligned
 from refopt.explaining.facts import equations, facts
 from refopt.explaining.layout import initial, number
 from refopt.explaining.notation import LATEX

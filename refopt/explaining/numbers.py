@@ -44,7 +44,7 @@ def _code(text: str) -> CodeType:
 
 @dataclass(frozen=True)
 class View:
-    """How numbers are looked at: arrays of this shape at a flat `coordinate`, in the digits of `dtype` (or in `digits`).
+    """How numbers are looked at: arrays of this shape at a flat `coordinate`, in the digits of `dtype` (or `digits`).
 
     Of what has one number for each index along each dimension, those are seen that the coordinate has.
     """

@@ -8,13 +8,13 @@ from refopt.spec.faults import Fault
 from refopt.spec.functions import max_along, min_along, sqrt, where
 
 
-def sm3(w, g, m, a, *, lr, beta1):
-    v = min_along(a, g) + g * g
-    a = max_along(v)
+def sm3(w, g, m, b, *, lr, beta1):
+    v = min_along(b, g) + g * g
+    b = max_along(v)
     u = where(v == 0, 0, g / sqrt(v))
     m = beta1 * m + (1 - beta1) * u
     w = w - lr * m
-    return w, m, a
+    return w, m, b
 
 
 SM3 = Rule(
@@ -31,24 +31,24 @@ SM3 = Rule(
     ),
     slots=(
         Slot("m", "m", "moment of the scaled gradients"),
-        Slot("a", "a", "accumulators: one for each index along each dimension", clock="set"),
+        Slot("b", "b", "accumulators: one for each index along each dimension", clock="set"),
     ),
     axes=(
         Axis("accumulators", "what an accumulator bounds the squares of its elements by", (
             Choice("elements", "the largest of the sums that its elements have now: the tighter bound",
                    "Anil et al. 2019, SM3-II"),
             Choice("gradients", "the sum of the largest squares of each step", "Anil et al. 2019, SM3-I",
-                   (before("v", "a = a + max_along(g * g)"), drop("a"), line("v = min_along(a, g)"))),
+                   (before("v", "b = b + max_along(g * g)"), drop("b"), line("v = min_along(b, g)"))),
         )),
         Axis("squares", "whether old squares are forgotten", (
             Choice("summed", "no: they are added up, as by Adagrad", "Anil et al. 2019, SM3-II"),
             Choice("averaged", "they decay by beta2", "optax.scale_by_sm3 with b2 other than 1",
-                   (line("v = beta2 * min_along(a, g) + (1 - beta2) * g * g"),),
+                   (line("v = beta2 * min_along(b, g) + (1 - beta2) * g * g"),),
                    only_with={"accumulators": ("elements",)}),
-            Choice("averaged_kept", "they decay by beta2, but no accumulator falls, but that of a tensor of no dimension",
+            Choice("averaged_kept", "they decay by beta2; no accumulator falls, but that of a tensor of no dimension",
                    "kozistr/pytorch_optimizer's SM3 with beta",
-                   (line("v = beta2 * min_along(a, g) + (1 - beta2) * g * g"),
-                    line("a = maximum(a, ...) if ndim(g) > 0 else ...")),
+                   (line("v = beta2 * min_along(b, g) + (1 - beta2) * g * g"),
+                    line("b = maximum(b, ...) if ndim(g) > 0 else ...")),
                    only_with={"accumulators": ("elements",)}),
         )),
         Axis("zero", "what guards the division, where nothing has been accumulated", (
@@ -73,22 +73,22 @@ SM3 = Rule(
     ),
     faults=(
         *GRADIENT, *RATE,
-        Fault("one-dimension", "an element looks at its row alone: columns of rare features are slowed by frequent ones",
+        Fault("one-dimension", "an element looks at its row alone: rare features are slowed by frequent ones",
               edits=(within("v", min_along="min_along_first"),)),
         Fault("accumulators-stale", "the gradient of this step is not in its divisor: bursts are not damped",
-              edits=(before("v", "v_old = min_along(a, g)"), within("u", v="v_old")),
+              edits=(before("v", "v_old = min_along(b, g)"), within("u", v="v_old")),
               only_with={"accumulators": ("elements",)}),
         Fault("accumulators-reset", "accumulators hold the squares of this step alone: nothing is accumulated",
-              edits=(line("a = max_along(g * g)"),)),
+              edits=(line("b = max_along(g * g)"),)),
         Fault("accumulators-of-size", "accumulators hold magnitudes in place of squares",
-              edits=(line("a = max_along(sqrt(v))"),), only_with={"accumulators": ("elements",)}),
+              edits=(line("b = max_along(sqrt(v))"),), only_with={"accumulators": ("elements",)}),
         Fault("accumulators-kept", "no accumulator falls: what an element owes to a bound once, it owes for ever",
-              edits=(line("a = maximum(a, ...)"),),
+              edits=(line("b = maximum(b, ...)"),),
               only_with={"accumulators": ("elements",), "squares": ("summed", "averaged")}),
         Fault("accumulators-fall", "accumulators fall, though they should not",
               axes={"squares": "averaged"}, only_with={"squares": ("averaged_kept",)}),
         Fault("squares-averaged", "squares decay: the rate no longer falls",
-              edits=(line("v = 0.9375 * min_along(a, g) + 0.0625 * g * g"),),
+              edits=(line("v = 0.9375 * min_along(b, g) + 0.0625 * g * g"),),
               only_with={"squares": ("summed",), "accumulators": ("elements",)}),
         Fault("squares-summed", "squares are added up, though they should decay: the rate falls for ever",
               axes={"squares": "summed"}, only_with={"squares": ("averaged", "averaged_kept")}),
@@ -112,14 +112,14 @@ SM3 = Rule(
               axes={"zero": "eps"}, only_with={"zero": ("eps_positive",)}),
         Fault("moment-stale", "the step is made from the moment before its update: it comes one step late",
               edits=(before("m", "m_old = m"), within("w", m="m_old"))),
-        Fault("moment-unscaled", "the scaled gradient enters the moment without 1 - beta1: steps are ten times too long",
+        Fault("moment-unscaled", "the scaled gradient enters the moment without 1 - beta1: steps are too long",
               edits=(line("m = beta1 * m + u"),)),
         Fault("moment-of-gradients", "gradients are averaged, and their average divided",
               edits=(line("m = beta1 * m + (1 - beta1) * g"), line("w = w - lr * m / sqrt(v + 0.00000001)"))),
         Fault("moment-lost", "there is no momentum", edits=(line("m = u"),)),
         Fault("moment-in-bfloat16", "the moment is kept in bfloat16", begin=("m = bfloat16(m)",)),
         Fault("accumulators-in-bfloat16", "accumulators are kept in bfloat16: where they are large, they stop growing",
-              begin=("a = bfloat16(a)",)),
+              begin=("b = bfloat16(b)",)),
         rounded_early("m"),
     ),
 )  # fmt: skip

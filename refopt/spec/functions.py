@@ -109,7 +109,7 @@ def ndim(x: Any) -> Scalar:
 
 
 def min_along(a: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """For every element of x, the smallest of what `a` has for the sets that it is in: its row, its column, and so on."""
+    """For every element of x, the smallest of what `a` has for its sets: its row, its column, and so on."""
     return sets.min_along(a, np.shape(x))
 
 

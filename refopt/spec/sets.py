@@ -8,6 +8,7 @@ without dimensions is one set of one element.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 
 import numpy as np
 
@@ -32,12 +33,11 @@ def min_along(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """
     if not shape:
         return a[..., 0]
-    found: np.ndarray | None = None
+    along = []
     for axis, part in _parts(shape):
-        along = [size if k == axis else 1 for k, size in enumerate(shape)]
-        values = a[..., part].reshape(*a.shape[:-1], *along)
-        found = values if found is None else np.minimum(found, values)
-    return np.array(np.broadcast_to(found, (*a.shape[:-1], *shape)))
+        ones = [size if k == axis else 1 for k, size in enumerate(shape)]
+        along.append(a[..., part].reshape(*a.shape[:-1], *ones))
+    return np.array(np.broadcast_to(reduce(np.minimum, along), (*a.shape[:-1], *shape)))
 
 
 def max_along(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

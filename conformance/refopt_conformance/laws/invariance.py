@@ -69,7 +69,7 @@ def tensors_do_not_mix(case: Case, driver: Driver) -> None:
 def order_of_elements_does_not_matter(case: Case, driver: Driver) -> None:
     """Elements that change places are updated to the same bits; so are halves of a tensor."""
     if not of_elements(case.conventions.program):
-        raise Inapplicable(f"{case.conventions.rule.name} takes norms, sums or maxima: its elements are not independent")
+        raise Inapplicable(f"{case.conventions.rule.name} takes norms, sums or maxima: its elements depend on others")
     i = case.leaves.index("33x17")
     steps = [only(step, i) for step in chain(case, 3)]
     straight = run(driver, steps)

@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refopt.clocks import of_elements
+from refopt.clocks import of_elements, of_sets
 from refopt.engines.numpy_engine import BACKEND as REFERENCE
 from refopt.rules import RULES
 from refopt.spec.hyper import Hyper
 from refopt_conformance.cases import DTYPES, HALF_DTYPES, PRECISIONS, Case, canonical, conventions, in_precision
 from refopt_conformance.inputs import gradients, parameters
 from refopt_conformance.reference import State, Step, take
+from refopt_conformance.sharded.results import Result
 
 STEPS = 7  # at the sixth all gradients are zero, and with them their norms
 SOURCE = "33x17"  # whose values the leaves take as many of as they need
@@ -41,10 +42,22 @@ def cases(profile: str) -> Iterator[Case]:
 
     The numbers are the first probes: they stay, but for lr, and show every term.
     """
-    for name, hyper in conventions().items():
+    for name, hyper in _cut_ones():
         for precision in {"brief": _brief, "fast": _fast, "full": _full}[profile](name, hyper):
             if found := in_precision(hyper, precision):
                 yield Case(name, *found, (SOURCE,), "probe")
+
+
+def whole() -> Iterator[Result]:
+    """The rules of which no parameter is cut, and why."""
+    for name, rule in RULES.items():
+        if of_sets(rule.hyper().program):
+            said = "it looks along the dimensions of a parameter, of which a shard has a part; replicate the parameter"
+            yield Result(name, "skipped", said)
+
+
+def _cut_ones() -> Iterator[tuple[str, Hyper]]:
+    return ((name, hyper) for name, hyper in conventions().items() if not of_sets(hyper.program))
 
 
 def _brief(name: str, hyper: Hyper) -> tuple[str, ...]:
@@ -81,7 +94,7 @@ def dealt() -> dict[str, str]:
 def exchanging(profile: str) -> Iterator[Case]:
     """Of which it is counted what they exchange: the first dialect of every rule, or all choices."""
     first = {f"{rule.name}/{rule.dialects[0].name}" for rule in RULES.values()}
-    for name, hyper in conventions().items():
+    for name, hyper in _cut_ones():
         if profile == "full" or name in first:
             yield Case(name, hyper, "float32", (SOURCE,), "probe")
 
