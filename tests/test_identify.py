@@ -58,6 +58,7 @@ UNSHOWN = {
     ("rprop", "nan"),
     ("lion", "direction"),
     ("lamb", "zero_norm"),
+    ("sm3", "zero"),
     ("prodigy", "nan"),
     ("prodigy", "no_gradient"),
     ("prodigy", "summed_by"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import refopt
-from refopt.clocks import of_model
+from refopt.clocks import of_model, of_sets
 from refopt.engines.dtypes import PARAMETER_DTYPES
 from refopt.engines.numba_engine import BACKEND as NUMBA
 from refopt.engines.numpy_engine import BACKEND as NUMPY
@@ -28,10 +28,15 @@ def hyper_of(rule: str, dialect: str, **axes: str) -> Hyper:
     return plain.replace(**{name: value for name, value in NUMBERS.items() if name in plain.read})
 
 
+def refused(hyper: Hyper) -> bool:
+    """Whether it adds over the model, or looks along dimensions."""
+    return of_model(hyper.program) or of_sets(hyper.program)
+
+
 def one_at_a_time() -> Iterator[tuple[str, str, dict[str, str]]]:
     """Each dialect, and each axis choice changed alone in the paper's; specialised programs that recur are left out.
 
-    So are those that add over the model, which Numba refuses (below).
+    So are those that Numba refuses (below).
     """
     for rule in RULES.values():
         seen = set()
@@ -42,7 +47,7 @@ def one_at_a_time() -> Iterator[tuple[str, str, dict[str, str]]]:
             for row in rows:
                 if conflict(rule, base | row) is None:
                     key = rule.hyper(dialect.name, **row).program.key
-                    if key not in seen and not of_model(rule.hyper(dialect.name, **row).program):
+                    if key not in seen and not refused(rule.hyper(dialect.name, **row)):
                         seen.add(key)
                         yield rule.name, dialect.name, row
 
@@ -84,17 +89,22 @@ def test_every_choice(rule: str, dialect: str, axes: dict[str, str]) -> None:
         assert_equal_runs(hyper_of(rule, dialect, **axes), [np.dtype(dtype)], SHAPES, steps=4)
 
 
-ALONE = [name for name in RULES if not of_model(hyper_of(name, "paper").program)]
+ALONE = [name for name in RULES if not refused(hyper_of(name, "paper"))]
+REFUSED = [
+    ("prodigy", "paper", "adds over the whole model"),
+    ("lamb", "apex", "adds over the whole model"),
+    ("sm3", "paper", "looks along the dimensions of a parameter"),
+]
 
 
-@pytest.mark.parametrize(("rule", "dialect"), [("prodigy", "paper"), ("lamb", "apex")])
-def test_what_adds_over_the_model_is_refused(rule: str, dialect: str) -> None:
+@pytest.mark.parametrize(("rule", "dialect", "why"), REFUSED)
+def test_what_kernels_cannot_see_is_refused(rule: str, dialect: str, why: str) -> None:
     hyper = hyper_of(rule, dialect)
     said = NUMBA.supports(hyper, "float32")
     assert said is not None
-    assert f"{rule} adds over the whole model" in said
+    assert f"{rule} {why}" in said
     assert "run it on the numpy, jax or torch backend" in said
-    with pytest.raises(RefoptError, match="adds over the whole model"):
+    with pytest.raises(RefoptError, match=why):
         refopt.Optimizer(rule, {"w": np.ones(3)}, dialect=dialect, backend="numba")
 
 

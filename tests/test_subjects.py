@@ -141,7 +141,6 @@ SCHEDULE = optax.linear_schedule(0.1, 0.2, 3)
 REFUSED: dict[str, tuple[Callable[[], Any], dict, str]] = {
     "maximize": (lambda: "torch.optim:Adam", {"maximize": True}, "every rule here descends; leave that out"),
     "a closure": (lambda: "torch.optim:LBFGS", {}, "its step needs a closure"),
-    "matrices alone": (lambda: "torch.optim:Muon", {}, "Muon only supports 2D parameters"),
     "sparse alone": (lambda: "torch.optim:SparseAdam", {}, "SparseAdam does not support dense gradients"),
     "capturable on a CPU": (lambda: "torch.optim:Adam", {"capturable": True}, "If capturable=True, params and state"),
     "no optimizer": (lambda: makes_none, {}, "it must return a torch.optim.Optimizer; got a list"),

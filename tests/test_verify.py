@@ -158,6 +158,29 @@ def sign_of_momentum(params, grads, state, *, lr, momentum):
     return [w - lr * np.sign(u) for w, u in zip(params, state, strict=True)], state
 
 
+@pytest.mark.parametrize(
+    ("least", "said"), [(1, "it was shown tensors of one dimension or more alone"), (2, "it was shown matrices alone")]
+)
+def test_what_takes_no_tensor_of_some_shapes_is_shown_others(least: int, said: str) -> None:
+    def descends(params, grads, state, lr):  # type: ignore[no-untyped-def]
+        if any(not least <= w.ndim <= max(2, least) for w in params):
+            raise ValueError("not a shape of mine")
+        return [w - lr * g for w, g in zip(params, grads, strict=True)], state
+
+    verdict = refopt.verify(descends)
+    assert verdict.conforms
+    assert verdict.rule == "sgd"
+    assert any(note.startswith(said) and "not a shape of mine" in note for note in verdict.notes)
+
+
+def test_a_namesake_s_own_number_is_read_off_what_it_does() -> None:
+    """optax.sm3 lets nobody set its epsilon, and fails on a parameter without dimensions."""
+    verdict = refopt.verify("optax:sm3")
+    assert (verdict.rule, verdict.dialect, verdict.departures) == ("sm3", "optax", {})
+    assert verdict.fitted["eps"].value == pytest.approx(1e-8)
+    assert any("IndexError" in note for note in verdict.notes)
+
+
 def test_rules_that_were_tried_are_named() -> None:
     verdict = refopt.verify(sign_of_momentum, fit=False)
     assert verdict.status == "deviates"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refopt.clocks import estimates, of_elements
+from refopt.clocks import Clock, clocks, estimates
 from refopt.engines.dtypes import PARAMETER_DTYPES, compute_dtype, slot_dtype
 from refopt.spec.lines import names_read
 from refopt_conformance.budgets import BUDGETS, CHAIN, COEFFICIENTS, EXACT_DIGITS, LONG_CHAIN, Key, norm_growth
@@ -134,7 +134,8 @@ class Judge:
     @cached_property
     def growth(self) -> float:
         """What a rule that takes norms is allowed beyond the budget: as much as the documented tree can lose."""
-        if of_elements(self.case.conventions.program) or self.case.dtype in HALF_DTYPES:
+        adds = {Clock.TENSOR, Clock.MODEL} & {*clocks(self.case.conventions.program)}
+        if not adds or self.case.dtype in HALF_DTYPES:
             return 0.0
         return norm_growth(max(math.prod(SHAPE_OF[leaf]) for leaf in self.case.leaves))
 

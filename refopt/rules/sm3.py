@@ -74,7 +74,8 @@ SM3 = Rule(
     faults=(
         *GRADIENT, *RATE,
         Fault("one-dimension", "an element looks at its row alone: rare features are slowed by frequent ones",
-              edits=(within("v", min_along="min_along_first"),)),
+              edits=(line("v = min_along_first(b, g) + g * g"),),
+              only_with={"accumulators": ("elements",), "squares": ("summed",)}),
         Fault("accumulators-stale", "the gradient of this step is not in its divisor: bursts are not damped",
               edits=(before("v", "v_old = min_along(b, g)"), within("u", v="v_old")),
               only_with={"accumulators": ("elements",)}),

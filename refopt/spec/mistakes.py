@@ -49,11 +49,13 @@ def first_half(x: np.ndarray) -> np.ndarray:
 def min_along_first(a: np.ndarray, x: np.ndarray) -> np.ndarray:
     """What `min_along` would be if the sets along the first dimension were all that there are."""
     shape = np.shape(x)
-    first = a[: shape[0] if shape else 1].reshape(*shape[:1], *(1 for _ in shape[1:]))
+    first = a[: shape[0] if shape else 1].reshape((*shape[:1], *(1 for _ in shape[1:])))
     return np.array(np.broadcast_to(first, shape))
 
 
-OF_PLACES = frozenset({"without_last", "first_half"})  # know which element stands where in its tensor
+OF_PLACES = frozenset(
+    {"without_last", "first_half", "min_along_first"}
+)  # know which element stands where in its tensor
 MISTAKES: dict[str, Callable[..., Any]] = {
     one.__name__: one for one in (bfloat16, float32, without_nan, without_last, first_half, min_along_first)
 }

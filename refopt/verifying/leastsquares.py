@@ -131,7 +131,7 @@ class Model:
         out = np.zeros((*x.shape[:-1], self.sets))
         for row, shape in enumerate(self.given.shapes):
             own = x[..., row, : math.prod(shape)]
-            out[..., row, : sets.count(shape)] = sets.max_along(own.reshape(*own.shape[:-1], *shape), shape)
+            out[..., row, : sets.count(shape)] = sets.max_along(own.reshape((*own.shape[:-1], *shape)), shape)
         return out
 
     def slopes(self, y: np.ndarray, base: np.ndarray, size: np.ndarray | None = None) -> np.ndarray:

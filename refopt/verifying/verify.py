@@ -70,6 +70,7 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None, *
     rules = rules_with(dialect, namesakes_first(subject.name, every) if chosen is None else [chosen])
     trials, failures, notes = [], [], []
     lacking: list[Rule] = []
+    namesakes = _namesakes(subject.name, rules)
     for one in rules:
         if neutral_axes(one, under(subject, one).names.settable)[1] is not None:
             lacking.append(one)
@@ -79,7 +80,11 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None, *
             if trial.conforms():
                 return trial.verdict()
             trials.append(trial)
-        except Unsupported as failure:
+            if fit and one in namesakes and (kept := _kept_by(subject, one)):
+                trial = Trial(under(subject, one), one, dialect, kept)
+                if trial.conforms():
+                    return trial.verdict()
+        except RefoptError as failure:
             failures.append(str(failure))
     verdicts: dict[str, Verdict] = {}
     for trial in trials:
@@ -87,11 +92,8 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None, *
             verdicts[trial.rule.name] = trial.verdict()
         except Unsupported as failure:
             failures.append(str(failure))
-    stages = []
-    if fit:  # what a namesake keeps to itself; then, if no fault explains it, what any rule needs
-        stages = [(one, stage) for one in _namesakes(subject.name, rules) if (stage := _kept_by(subject, one))]
-        stages += [] if any(verdict.faults for verdict in verdicts.values()) else [*_stages(subject, lacking)]
-    for one, stage in stages:
+    explained = any(verdict.faults for verdict in verdicts.values())
+    for one, stage in _stages(subject, lacking) if fit and not explained else ():
         try:
             trial = Trial(under(subject, one), one, dialect, stage)
             if trial.conforms():
