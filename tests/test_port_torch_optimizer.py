@@ -19,8 +19,9 @@ from refopt.rules import RULES  # noqa: E402
 from refopt.spec.hyper import Hyper  # noqa: E402
 from refopt_torch import BACKEND, Optimizer  # noqa: E402
 
-HYPERS = [hyper_of(rule) for rule in ("sgd", "momentum", "adam", "lars")] + [ADAM_NUMBERS]
-each_hyper = pytest.mark.parametrize("hyper", HYPERS, ids=["sgd", "momentum", "adam", "lars", "adam with numbers"])
+NAMES = ["sgd", "momentum", "adam", "lars", "novograd", "sm3"]  # the last two have slots of shapes of their own
+HYPERS = [*map(hyper_of, NAMES), ADAM_NUMBERS]
+each_hyper = pytest.mark.parametrize("hyper", HYPERS, ids=[*NAMES, "adam with numbers"])
 each_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 
 

@@ -38,8 +38,8 @@ def verify(
         dialect: the dialect that it is said to follow: it deviates if it follows another, and that fault is named.
         dtype: of the parameters and gradients that it is given; if None, float64, or the finest that it takes.
         device: where a torch optimizer is driven, e.g. `"cuda"`; if None, on the CPU.
-        fit: whether numbers that it keeps to itself may be read off what it does, where no rule fits without; that
-            takes the longest.
+        fit: whether numbers that it keeps to itself may be read off what it does under any rule, where none fits
+            without; that takes the longest. Under a rule that its name names they always are.
         options: the implementation's own arguments (`momentum=0.9, nesterov=True`). Numbers that are given stay as
             they are; the others are set by the probes.
 
@@ -80,7 +80,7 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None, *
             if trial.conforms():
                 return trial.verdict()
             trials.append(trial)
-            if fit and one in namesakes and (kept := _kept_by(subject, one)):
+            if one in namesakes and (kept := _kept_by(subject, one)):
                 trial = Trial(under(subject, one), one, dialect, kept)
                 if trial.conforms():
                     return trial.verdict()
