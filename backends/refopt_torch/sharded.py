@@ -26,6 +26,11 @@ def is_sharded(x: Any) -> bool:
     return module is not None and isinstance(x, module.DTensor)
 
 
+def is_cut(x: Any) -> bool:
+    """Whether this process has a part of it, and not the whole."""
+    return is_sharded(x) and not all(placement.is_replicate() for placement in x.placements)
+
+
 def layout(x: Any) -> tuple[Any, ...] | None:
     """The mesh of a DTensor and its placement on each axis of the mesh; None for a plain tensor."""
     return (x.device_mesh, tuple(x.placements)) if is_sharded(x) else None

@@ -38,7 +38,7 @@ from refopt_torch.rprop import RPROP
 from refopt_torch.schedule_free import SCHEDULE_FREE
 from refopt_torch.schedule_free_adamw import SCHEDULE_FREE_ADAMW
 from refopt_torch.sgd import SGD
-from refopt_torch.sharded import brought, check_layout, check_parameter, is_sharded, norms, shard, sums
+from refopt_torch.sharded import brought, check_layout, check_parameter, is_cut, norms, shard, sums
 from refopt_torch.sm3 import SM3
 from refopt_torch.yogi import YOGI
 
@@ -123,11 +123,7 @@ def initial_slot(axes: Axes, param: Tensor, init: str) -> Tensor:
     if init == "params":
         return param.detach().to(dtype, copy=True)
     if init == "zeros of sets":
-        if is_sharded(param):
-            raise Unsupported(
-                "torch: this rule looks along the dimensions of a parameter, of which each process has a shard alone;"
-                " replicate the parameter, or use the jax backend"
-            )
+        _check_whole(param)
         return torch.zeros(slot_shape(init, param), dtype=dtype, device=param.device)
     return torch.zeros_like(param, dtype=dtype)
 
@@ -150,6 +146,9 @@ def check_step(
     if grads is not None:
         _check_like("gradient", grads, params, [p.dtype for p in params])
     for name in port.tensors(axes):
+        if port.slots(axes)[name] == "zeros of sets":
+            for param in params:
+                _check_whole(param)
         _check_like(f"slot {name}", slots[name], params, kept, str(port.slots(axes)[name]))
 
 
@@ -223,6 +222,14 @@ def _send(call: Generator[Tensor, Tensor, None], total: Tensor) -> Tensor | None
         return call.send(total)
     except StopIteration:
         return None
+
+
+def _check_whole(param: Tensor) -> None:
+    if is_cut(param):
+        raise Unsupported(
+            "torch: this rule looks along the dimensions of a parameter, of which each process has a shard alone;"
+            " replicate the parameter, or use the jax backend"
+        )
 
 
 def _check_like(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +17,16 @@ from refopt_conformance.cases import Case, canonical
 from refopt_conformance.driver import Driver
 from refopt_conformance.reference import State, Step
 from refopt_conformance.sharded.compare import follow, judged
-from refopt_conformance.sharded.models import Leaf, cases, chain, dealt, exchanging, takes_norms, whole
+from refopt_conformance.sharded.models import (
+    Leaf,
+    along_dimensions,
+    cases,
+    chain,
+    dealt,
+    exchanging,
+    refusal,
+    takes_norms,
+)
 from refopt_conformance.sharded.results import Result
 from refopt_conformance.sharded.worker import Checks, Task, work
 from refopt_jax import ports
@@ -57,9 +65,10 @@ def checks(task: Task) -> Checks:
     for kind in (jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit):
         layout = where + str(kind.name).lower() + ("" if WIDE else "-x32")
         meshes[layout] = jax.make_mesh(tuple(MESH.values()), tuple(MESH), axis_types=(kind,) * len(MESH))
-    for result in whole() if task.mine(0) else ():
-        for layout in meshes:
-            yield f"{layout}/{result.name}", partial(replace, result, name=f"{layout}/{result.name}")
+    for case in along_dimensions() if task.mine(0) and task.fault is None else ():  # XLA gathers what Auto meshes cut
+        for layout, mesh in meshes.items():
+            name, of_mesh = f"{layout}/{case.name}/{case.precision}", partial(check, layout, case, driver, mesh, None)
+            yield name, of_mesh if "auto" in layout else partial(refusal, name, of_mesh)
     runs_here = {"brief": in_brief, "fast": in_fast, "full": in_full}[task.profile]
     for number, case in enumerate(exchanging(task.profile) if task.fault is None and not together else ()):
         for layout, mesh in meshes.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from math import prod
 from typing import NamedTuple
@@ -12,6 +12,7 @@ import numpy as np
 from refopt.clocks import of_elements, of_sets
 from refopt.engines.numpy_engine import BACKEND as REFERENCE
 from refopt.rules import RULES
+from refopt.spec.errors import Unsupported
 from refopt.spec.hyper import Hyper
 from refopt_conformance.cases import DTYPES, HALF_DTYPES, PRECISIONS, Case, canonical, conventions, in_precision
 from refopt_conformance.inputs import gradients, parameters
@@ -48,12 +49,21 @@ def cases(profile: str) -> Iterator[Case]:
                 yield Case(name, *found, (SOURCE,), "probe")
 
 
-def whole() -> Iterator[Result]:
-    """The rules of which no parameter is cut, and why."""
-    for name, rule in RULES.items():
-        if of_sets(rule.hyper().program):
-            said = "it looks along the dimensions of a parameter, of which a shard has a part; replicate the parameter"
-            yield Result(name, "skipped", said)
+def along_dimensions() -> Iterator[Case]:
+    """The first dialect of each rule that looks along the dimensions of a parameter, of which a shard has a part."""
+    for rule in RULES.values():
+        hyper = rule.hyper(rule.dialects[0].name)
+        if of_sets(hyper.program):
+            yield Case(f"{rule.name}/{rule.dialects[0].name}", hyper, "float32", (SOURCE,), "probe")
+
+
+def refusal(name: str, step: Callable[[], object]) -> Result:
+    """Skipped for the reason that the backend gives; failed if it takes what it cannot update."""
+    try:
+        step()
+    except Unsupported as reason:
+        return Result(name, "skipped", str(reason))
+    return Result(name, "failed", "it takes shards, along whose dimensions it cannot look")
 
 
 def _cut_ones() -> Iterator[tuple[str, Hyper]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -22,7 +21,7 @@ from refopt_conformance.cases import Case
 from refopt_conformance.driver import Driver
 from refopt_conformance.reference import State, Step
 from refopt_conformance.sharded.compare import follow, judged
-from refopt_conformance.sharded.models import Leaf, cases, chain, exchanging, takes_norms, whole
+from refopt_conformance.sharded.models import Leaf, along_dimensions, cases, chain, exchanging, refusal, takes_norms
 from refopt_conformance.sharded.results import Result
 from refopt_conformance.sharded.worker import Checks, Task, work
 from refopt_torch import BACKEND, Optimizer
@@ -56,8 +55,9 @@ def checks(task: Task) -> Checks:
     def on_dtensors(steps: list[Step]) -> Iterator[State]:
         return follow(driver, steps, lambda arrays: placed(arrays, mesh), update)
 
-    for result in whole():
-        yield f"dtensor/{result.name}", partial(replace, result, name=f"dtensor/{result.name}")
+    for case in along_dimensions():
+        name, params = f"dtensor/{case.name}", placed(next(chain(case, LEAVES)).before.params, mesh)
+        yield name, partial(refusal, name, partial(driver.backend.init, case.hyper(1), params))
     for case in exchanging(task.profile) if update is None else ():
         yield f"dtensor/{case.name}/exchange", partial(exchange, case, mesh, driver)
     for case in cases(task.profile):
