@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from refopt.clocks import of_sets
 from refopt_conformance.cases import DTYPES, HALF_DTYPES, canonical, conventions
-from refopt_conformance.sharded.models import cases, dealt, exchanging, takes_norms
+from refopt_conformance.sharded.models import along_dimensions, cases, dealt, exchanging, takes_norms
 from refopt_conformance.sharded.report import SCHEMA, columns, table, write_report
 from refopt_conformance.sharded.results import Result
 from refopt_conformance.sharded.summary import Sharded
@@ -91,19 +92,29 @@ def test_the_matrix() -> None:
     assert CHOICE.name in cell["where"]
 
 
+# What is cut: all but the rules that look along dimensions, which have a check of their own.
+CUT = {name: hyper for name, hyper in conventions().items() if not of_sets(hyper.program)}
+
+
+def test_what_looks_along_dimensions_has_a_check_of_its_own() -> None:
+    apart = {case.conventions.rule.name for case in along_dimensions()}
+    assert apart == {hyper.rule.name for hyper in conventions().values()} - {hyper.rule.name for hyper in CUT.values()}
+    assert "sm3" in apart
+
+
 def test_the_full_profile_has_all_choices_in_all_dtypes() -> None:
     full = {(case.name, case.dtype) for case in cases("full")}
     assert {(case.name, case.dtype) for case in cases("fast")} < full
-    for name, hyper in conventions().items():
+    for name, hyper in CUT.items():
         half = name in canonical() or not takes_norms(hyper)
         assert {dtype for at, dtype in full if at == name} == set(DTYPES) | (set(HALF_DTYPES) if half else set())
-    assert {case.name for case in exchanging("full")} == set(conventions())
+    assert {case.name for case in exchanging("full")} == set(CUT)
 
 
 def test_dtypes_are_dealt_evenly() -> None:
     assert set(dealt().items()) <= {(case.name, case.precision) for case in cases("full")}
-    assert set(dealt()) == set(conventions())
-    elements = Counter(dtype for name, dtype in dealt().items() if not takes_norms(conventions()[name]))
+    assert set(dealt()) == set(CUT)
+    elements = Counter(dtype for name, dtype in dealt().items() if not takes_norms(CUT[name]))
     for dtype in (*DTYPES, *HALF_DTYPES):
         assert elements[dtype] > 0.8 * elements.total() / len((*DTYPES, *HALF_DTYPES)), elements
 
@@ -114,9 +125,9 @@ def test_jax_runs_every_set_of_choices_on_every_mesh(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(jax_worker, "WIDE", True)
     for layout in ("devices-auto", "devices-explicit"):
-        assert {case.name for case in cases("full") if jax_worker.in_full(case, False, layout)} == set(conventions())
+        assert {case.name for case in cases("full") if jax_worker.in_full(case, False, layout)} == set(CUT)
         between = {case.name for case in cases("full") if jax_worker.in_full(case, True, layout)}
-        assert between == set(canonical()) | {name for name, hyper in conventions().items() if takes_norms(hyper)}
+        assert between == (set(canonical()) & set(CUT)) | {name for name, hyper in CUT.items() if takes_norms(hyper)}
     monkeypatch.setattr(jax_worker, "WIDE", False)
     narrow = {case.dtype for case in cases("full") if jax_worker.in_full(case, False, "devices-auto-x32")}
     assert narrow == {"float32", *HALF_DTYPES}
