@@ -80,12 +80,14 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None, *
             if trial.conforms():
                 return trial.verdict()
             trials.append(trial)
-            if one in namesakes and (kept := _kept_by(subject, one)):
-                trial = Trial(under(subject, one), one, dialect, kept)
-                if trial.conforms():
-                    return trial.verdict()
-        except RefoptError as failure:
+        except Unsupported as failure:
             failures.append(str(failure))
+            continue
+        if one in namesakes and (kept := _kept_by(subject, one)):
+            found, said = _read_off(subject, one, dialect, kept, chosen)
+            if found is not None and found.conforms:
+                return found
+            notes += said
     verdicts: dict[str, Verdict] = {}
     for trial in trials:
         try:
@@ -95,17 +97,15 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None, *
     explained = any(verdict.faults for verdict in verdicts.values())
     for one, stage in _stages(subject, lacking) if fit and not explained else ():
         try:
-            trial = Trial(under(subject, one), one, dialect, stage)
-            if trial.conforms():
-                if not (trial.vacuous and chosen is None):
-                    return trial.verdict()
-                notes.append(resembles(trial.verdict(), trial.vacuous))
-                continue
+            found, said = _read_off(subject, one, dialect, stage, chosen)
         except RefoptError as failure:
             failures.append(str(failure))
             continue
-        if not trials:
-            verdicts[one.name] = trial.verdict()
+        if found is not None and found.conforms:
+            return found
+        notes += said
+        if found is not None and not trials:
+            verdicts[one.name] = found
     if verdicts:
         nearest = nearest_of(list(verdicts.values()))
         case = next((trial.smallest(nearest) for trial in trials if trial.rule.name == nearest.rule), "")
@@ -114,6 +114,16 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None, *
         failures.append(f"{subject.name} lets nobody set what a rule needs; with fit=True it is looked for")
     reason = "; ".join(dict.fromkeys(failures))  # what one rule after the other ran into, once
     return Verdict(status="unsupported", subject=subject.name, versions=subject.interface.versions, reason=reason)
+
+
+def _read_off(
+    subject: Subject, rule: Rule, dialect: str | None, lacking: Sequence[str], chosen: Rule | None
+) -> tuple[Verdict | None, list[str]]:
+    """The verdict under a rule, numbers read off what the subject does; or a note on what it resembles in vain."""
+    trial = Trial(under(subject, rule), rule, dialect, lacking)
+    if trial.conforms() and trial.vacuous and chosen is None:
+        return None, [resembles(trial.verdict(), trial.vacuous)]
+    return trial.verdict(), []
 
 
 def namesakes_first(subject: str, rules: Sequence[Rule]) -> list[Rule]:

@@ -1,0 +1,53 @@
+"""The sets that a tensor's elements are in, by hand; and what an explanation shows of them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from refopt.explaining import explain
+from refopt.spec.sets import count, max_along, members, min_along
+
+NAN = float("nan")
+# A tensor, the largest of each set, and from these the smallest for each element.
+TABLE = [
+    (4.0, [4.0], 4.0),
+    ([1.0, 3.0], [1.0, 3.0], [1.0, 3.0]),
+    ([[1.0, 5.0, 2.0], [4.0, 3.0, 0.0]], [5.0, 4.0, 4.0, 5.0, 2.0], [[4.0, 5.0, 2.0], [4.0, 4.0, 2.0]]),
+    ([[NAN, 1.0], [2.0, 3.0]], [NAN, 3.0, NAN, 3.0], [[NAN, NAN], [NAN, 3.0]]),
+    ([[[1.0, 2.0]], [[3.0, 0.0]]], [2.0, 3.0, 3.0, 3.0, 2.0], [[[2.0, 2.0]], [[3.0, 2.0]]]),
+    (np.zeros((0, 2)), [0.0, 0.0], np.zeros((0, 2))),
+]
+
+
+@pytest.mark.parametrize(("x", "largest", "smallest"), TABLE)
+def test_there_and_back(x: object, largest: object, smallest: object) -> None:
+    given = np.array(x)
+    found = max_along(given, given.shape)
+    np.testing.assert_array_equal(found, largest)
+    assert found.shape == (count(given.shape),)
+    np.testing.assert_array_equal(min_along(found, given.shape), smallest)
+    stacked = np.stack([given, given])  # leading dimensions stay
+    np.testing.assert_array_equal(max_along(stacked, given.shape), [largest, largest])
+    np.testing.assert_array_equal(min_along(np.stack([found, found]), given.shape), [smallest, smallest])
+
+
+@pytest.mark.parametrize(
+    ("shape", "at", "sets"), [((), 0, (0,)), ((3,), 2, (2,)), ((2, 3), 4, (1, 3)), ((2, 2, 2), 5, (1, 2, 5))]
+)
+def test_an_element_is_in_a_set_of_each_dimension(shape: tuple[int, ...], at: int, sets: tuple[int, ...]) -> None:
+    assert members(shape, at) == sets
+
+
+def test_an_explanation_shows_the_row_and_the_column_of_its_element() -> None:
+    given = {"params": np.ones((2, 3)), "grads": [np.arange(6.0).reshape(2, 3)] * 2, "coordinate": 4}
+    explanation = explain("sm3", steps=2, **given)
+    shown = {line.target: line for line in explanation.steps[0].lines}
+    assert shown["b"].substituted == "(max(9.0, 16.0, 25.0), max(1.0, 16.0))"
+    assert shown["b"].value == [25.0, 16.0]
+    again = {line.target: line for line in explanation.steps[1].lines}
+    assert again["v"].substituted == "min(25.0, 16.0) + 4.0·4.0"
+    written = json.loads(explanation.json())["steps"][0]["lines"]
+    assert next(line["value"] for line in written if line["target"] == "b") == [25.0, 16.0]
