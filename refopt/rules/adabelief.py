@@ -63,7 +63,7 @@ ADABELIEF = Rule(
             Choice("used", "eps where it is used, before the correction: the variance does not keep it",
                    "Zhuang et al. 2020, arXiv version 2 and the appendix",
                    (line("s = beta2 * s + (1 - beta2) * r * r"), within("s_hat", s="(s + eps)"))),
-            Choice("none", "nothing", "Zhuang et al. 2020, arXiv version 1; Flux.jl until 2022",
+            Choice("none", "nothing", "Zhuang et al. 2020, arXiv version 1, main text; Flux.jl until 2022",
                    (line("s = beta2 * s + (1 - beta2) * r * r"),)),
         )),
         Axis("eps_out", "where epsilon joins the root", (
@@ -88,7 +88,7 @@ ADABELIEF = Rule(
         )),
         Axis("bias", "which moments are corrected for their start at zero", (
             Choice("both", "both moments", "Zhuang et al. 2020, Algorithm 2"),
-            Choice("none", "neither moment", "Zhuang et al. 2020, arXiv version 1; Flux.jl until 2022",
+            Choice("none", "neither moment", "Zhuang et al. 2020, arXiv version 1, main text; Flux.jl until 2022",
                    (line("c1 = 1"), line("c2 = 1")), only_with={"rectified": ("no",), "belief": ("new",)}),
         )),
         Axis("nesterov", "whether the step looks ahead", (

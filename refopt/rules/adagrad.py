@@ -45,7 +45,7 @@ ADAGRAD = Rule(
         Axis("zero_sum", "what happens where the sum is zero", (
             Choice("divides", "the gradient, zero too, is divided as elsewhere"),
             Choice("no_step", "the parameter stays, even if there is no epsilon",
-                   "optax; jax.example_libraries, which has no epsilon",
+                   "Duchi et al. 2011, where 0/0 is 0; optax; jax.example_libraries, which has no epsilon",
                    (before("w", "s = where(v > 0, 1 / d, 0)"), line("w = w - lr * g * s")),
                    only_with={"eps_at": ("inside", "none")}),
         )),

@@ -42,7 +42,7 @@ ASGD = Rule(
         decay_axis(l2=before("w", "g = g + wd * w"),
                    without=("decoupled", "decoupled_after", "decoupled_no_lr", "decoupled_no_lr_after")),
         Axis("lambd_at", "what lambd acts on", (
-            Choice("rate", "the rate alone", "Xu 2011"),
+            Choice("rate", "the rate alone", "Xu 2011, as Apache Flink has it"),
             Choice("both", "the rate, and the weights as well, which decay by it times the rate",
                    "Bottou's svmasgd, torch.optim.ASGD", (line("w = (1 - lambd * eta) * w - eta * g"),)),
         )),

@@ -52,7 +52,8 @@ NADAM = Rule(
     axes=(
         decay_axis(l2=before("m", "g = g + wd * w")),
         Axis("schedule", "how the momentum depends on the step", (
-            Choice("warm_up", "from half of beta1 up to it, at a pace of psi", "Dozat 2016, with psi = 1/250; torch"),
+            Choice("warm_up", "from half of beta1 up to it, at a pace of psi",
+                   "Dozat's report of 2015, with psi = 1/250; torch"),
             Choice("fast_warm_up", "at a pace of one: 250 times as fast",
                    "Keras 3, which has lost the 0.004 of Keras 1 and 2",
                    (line("mu = beta1 * (1 - 0.5 * 0.96**t)"), line("mu_next = beta1 * (1 - 0.5 * 0.96 ** (t + 1))"))),
@@ -96,10 +97,10 @@ NADAM = Rule(
                 {"lr": 0.001, "eps": 1e-7}),
     ),
     references=(
-        Reference("Dozat, Incorporating Nesterov Momentum into Adam (2016)", "Algorithm 2; section 3 for the warm-up",
+        Reference("Dozat, Incorporating Nesterov Momentum into Adam (2016)", "Algorithm 2",
                   "https://openreview.net/forum?id=OM0jvwB8jIp57ZJjtNEZ"),
-        Reference("Dozat, Incorporating Nesterov Momentum into Adam, report (2015)", "Algorithm 8",
-                  "http://cs229.stanford.edu/proj2015/054_report.pdf"),
+        Reference("Dozat, Incorporating Nesterov Momentum into Adam, report (2015)",
+                  "Algorithm 8; the warm-up of the momentum", "http://cs229.stanford.edu/proj2015/054_report.pdf"),
         Reference("Choi et al., On Empirical Comparisons of Optimizers for Deep Learning (2019)", "Table 1, NAdam",
                   "https://arxiv.org/abs/1910.05446"),
     ),

@@ -34,7 +34,7 @@ SCHEDULE_FREE = Rule(
     slots=SLOTS,
     axes=(decay_axis(), weight_axis("lr"), STATE_DTYPE),
     dialects=(
-        Dialect("paper", "Defazio et al. 2024, Algorithm 1 over SGD", {}, {"lr": 1.0}),
+        Dialect("paper", "Defazio et al. 2024, equations (3), (4) and (23)", {}, {"lr": 1.0}),
         Dialect("equations", "Defazio et al. 2024, equations (3) to (5)", {"weight": "equal"}, {"lr": 1.0}),
         Dialect("facebook", "schedulefree.SGDScheduleFree", {"weight": "lr_max_t"}, {"lr": 1.0}),
         Dialect("optax", "optax.contrib.schedule_free_sgd", {"weight": "lr_max"}, {"lr": 1.0}),

@@ -1,6 +1,6 @@
 """Yogi: Adam whose second moment moves by the square of the gradient alone, up or down, however far it has to go.
 
-The paper corrects neither moment for its start at zero, and in its experiments starts v from the square of a gradient.
+The paper corrects neither moment for its start at zero, and proposes to start v from the square of a gradient.
 Its implementations correct both moments, though v is no average, and start them from a small number. Corrected, that is
 a gradient nobody has seen: with beta1 of 0.9 optax adds nine times the number to the first gradient.
 """
@@ -53,7 +53,7 @@ YOGI = Rule(
                    (before("m", "m = full_like(m, 1e-6) if t == 1 else m"),
                     before("v", "v = full_like(v, 1e-6) if t == 1 else v"))),
             Choice("gradient", "the second from the square of the first gradient, the first from zero",
-                   "Zaheer et al. 2018, in the experiments; of a large batch",
+                   "Zaheer et al. 2018, as a proposal; of a large batch",
                    (before("v", "v = s if t == 1 else v"),)),
         )),
         Axis("eps_at", "where epsilon joins the root", (
