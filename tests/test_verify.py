@@ -13,6 +13,7 @@ import refopt
 from refopt.spec.errors import RefoptError
 from refopt.verifying.drivers import kinds
 from refopt.verifying.drivers.base import arguments
+from refopt.verifying.verify import IN_FLOAT32
 
 # target, options, rule, dialect, departures from the dialect, some pinned axes
 ROWS = [
@@ -179,6 +180,15 @@ def test_a_namesake_s_own_number_is_read_off_what_it_does() -> None:
     assert (verdict.rule, verdict.dialect, verdict.departures) == ("sm3", "optax", {})
     assert verdict.fitted["eps"].value == 1e-8
     assert any("IndexError" in note for note in verdict.notes)
+
+
+@pytest.mark.parametrize("target", ["optax:adafactor", "keras.optimizers:Adafactor"])
+def test_who_rounds_to_float32_inside_is_verified_in_float32(target: str) -> None:
+    """optax counts in float32, Keras keeps an epsilon in it."""
+    verdict = refopt.verify(target)
+    assert (verdict.status, verdict.rule, verdict.dtype) == ("conforms", "adafactor", "float32")
+    assert verdict.dialect == target.partition(".")[0].partition(":")[0]
+    assert IN_FLOAT32 in verdict.notes
 
 
 def test_rules_that_were_tried_are_named() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from refopt.rules import RULES, get_rule
 from refopt.spec.declare import Rule
@@ -12,10 +12,13 @@ from refopt.spec.errors import RefoptError, Unsupported
 from refopt.verifying.candidates import neutral_axes
 from refopt.verifying.fitting import which_lacking
 from refopt.verifying.identify import nearest_of, resembles, rules_with
-from refopt.verifying.subjects.base import Subject, under
+from refopt.verifying.subjects.base import Subject, dtype_of_probes, under
 from refopt.verifying.subjects.resolve import name_of, resolve
 from refopt.verifying.trial import Trial
 from refopt.verifying.verdict import Verdict
+
+Coarser: TypeAlias = Callable[[Sequence[Rule]], Verdict | None]
+IN_FLOAT32 = "in float64 it deviates by what float32 rounds: it computes some number of its own in that"
 
 
 def verify(
@@ -36,7 +39,8 @@ def verify(
             lists of NumPy arrays, or the `Command` of a program.
         rule: the rule to look in; if None, the simplest rule that fits.
         dialect: the dialect that it is said to follow: it deviates if it follows another, and that fault is named.
-        dtype: of the parameters and gradients that it is given; if None, float64, or the finest that it takes.
+        dtype: of the parameters and gradients that it is given; if None, float64, or the finest that it takes; and
+            float32 where it follows the rule that its name names no closer than that, which a note says.
         device: where a torch optimizer is driven, e.g. `"cuda"`; if None, on the CPU.
         fit: whether numbers that it keeps to itself may be read off what it does under any rule, where none fits
             without; that takes the longest. Under a rule that its name names they always are.
@@ -50,18 +54,32 @@ def verify(
         RefoptError: an unknown rule, target or argument.
     """
     chosen = get_rule(rule) if rule is not None else None
-    try:
-        subject = resolve(target, options, average=chosen is not None and chosen.average, dtype=dtype, device=device)
-    except Unsupported as refusal:
-        return Verdict(status="unsupported", subject=name_of(target), reason=str(refusal))
-    try:
-        return _verify_one_of(subject, chosen, dialect, fit=fit)
-    finally:
-        subject.close()
+    average = chosen is not None and chosen.average
+
+    def seen_in(dtype: str | None, chosen: Rule | None, coarser: Coarser | None = None) -> Verdict:
+        try:
+            subject = resolve(target, options, average=average, dtype=dtype, device=device)
+        except Unsupported as refusal:
+            return Verdict(status="unsupported", subject=name_of(target), reason=str(refusal))
+        try:
+            return _verify_one_of(subject, chosen, dialect, fit=fit, coarser=coarser)
+        finally:
+            subject.close()
+
+    def in_float32(rules: Sequence[Rule]) -> Verdict | None:
+        found = (seen_in("float32", one) for one in rules)
+        return next((replace(one, notes=(*one.notes, IN_FLOAT32)) for one in found if one.conforms), None)
+
+    return seen_in(dtype, chosen, in_float32 if dtype is None else None)
 
 
-def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None, *, fit: bool) -> Verdict:
-    """A subject against the rule that it is said to be of, or against all of them."""
+def _verify_one_of(
+    subject: Subject, chosen: Rule | None, dialect: str | None, *, fit: bool, coarser: Coarser | None
+) -> Verdict:
+    """A subject against the rule that it is said to be of, or against all of them.
+
+    Where none fits and no fault explains that, `coarser` looks for less in those that its name names.
+    """
     average = subject.interface.average
     if chosen is not None and chosen.average != average:
         what = "an average, and takes no gradient" if average else "an optimizer, and averages nothing"
@@ -95,6 +113,9 @@ def _verify_one_of(subject: Subject, chosen: Rule | None, dialect: str | None, *
         except Unsupported as failure:
             failures.append(str(failure))
     explained = any(verdict.faults for verdict in verdicts.values())
+    meant = rules if chosen is not None else namesakes
+    if coarser and not explained and dtype_of_probes(subject) == "float64" and (found := coarser(meant)) is not None:
+        return found
     for one, stage in _stages(subject, lacking) if fit and not explained else ():
         try:
             found, said = _read_off(subject, one, dialect, stage, chosen)
