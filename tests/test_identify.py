@@ -19,9 +19,10 @@ from refopt.verifying.shared import Shared
 
 # A first step that divides by zero makes every parameter NaN, which a broken program does as well.
 NO_NUMBER = {"first_t": "0"}
-WITH_NORMS = ("lars", "lamb")  # whose thousand variants must each see every tensor for itself: a few rows
+WITH_NORMS = ("lars", "lamb", "adafactor")  # whose thousand variants must each see every tensor for itself: a few rows
 ROWS = [(rule, axes) for rule in RULES if rule not in WITH_NORMS for axes in choices(rule) if axes != NO_NUMBER]
 ROWS += [("lars", axes) for axes in ({}, {"zero_norm": "max"}, {"trust_of": "velocity"}, {"denominator": "joint"})]
+ROWS += [("adafactor", axes) for axes in ({}, {"eps_at": "estimate"}, {"decay": "decoupled_first"})]
 ROWS += [("lamb", axes) for axes in ({}, {"bias": "rate"}, {"decay": "decoupled"})]
 CASES = [
     (*row, dtype) for i, row in enumerate(ROWS) for dtype in ("float64", "float32") if dtype == "float64" or i % 4 == 0
@@ -59,6 +60,8 @@ UNSHOWN = {
     ("lion", "direction"),
     ("lamb", "zero_norm"),
     ("sm3", "zero"),
+    ("adafactor", "nan"),
+    ("adafactor", "factored"),  # large matrices, of which these have none
     ("prodigy", "nan"),
     ("prodigy", "no_gradient"),
     ("prodigy", "summed_by"),

@@ -94,6 +94,7 @@ REFUSED = [
     ("prodigy", "paper", "adds over the whole model"),
     ("lamb", "apex", "adds over the whole model"),
     ("sm3", "paper", "looks along the dimensions of a parameter"),
+    ("adafactor", "paper", "looks along the dimensions of a parameter"),
 ]
 
 

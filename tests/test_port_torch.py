@@ -90,16 +90,19 @@ def test_run_never_reads_a_tensor(hyper: Hyper) -> None:
         BACKEND.update(hyper, t, params, given, BACKEND.init(hyper, params), in_place=True)
 
 
-STARTS = {"tensor": "zero", "set": "zeros of sets"}
-
-
 @pytest.mark.parametrize("rule", list(RULES.values()), ids=lambda rule: rule.name)
 def test_knows_every_choice_and_slot(rule: Any) -> None:
     port = PORTS[rule.name]
     assert port.choices == {axis.name: axis.choices for axis in rule.axes}
     for axes in variants(rule):
         slots = RULES[rule.name].hyper(**axes).program.slots
-        assert port.slots(axes) == {s.name: STARTS.get(s.clock, s.init) for s in slots}
+        starts = {"tensor": "zero"}
+        large = {0: "", 128: "large "}
+        wanted = {
+            s.name: f"zeros of {large[s.least]}{s.of}" if s.clock == "set" else starts.get(s.clock, s.init)
+            for s in slots
+        }
+        assert port.slots(axes) == wanted
 
 
 # ----- agreement

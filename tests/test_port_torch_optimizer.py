@@ -19,7 +19,15 @@ from refopt.rules import RULES  # noqa: E402
 from refopt.spec.hyper import Hyper  # noqa: E402
 from refopt_torch import BACKEND, Optimizer  # noqa: E402
 
-NAMES = ["sgd", "momentum", "adam", "lars", "novograd", "sm3"]  # the last two have slots of shapes of their own
+NAMES = [
+    "sgd",
+    "momentum",
+    "adam",
+    "lars",
+    "novograd",
+    "sm3",
+    "adafactor",
+]  # the last three have slots of shapes of their own
 HYPERS = [*map(hyper_of, NAMES), ADAM_NUMBERS]
 each_hyper = pytest.mark.parametrize("hyper", HYPERS, ids=[*NAMES, "adam with numbers"])
 each_dtype = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

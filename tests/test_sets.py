@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from refopt.explaining import explain
-from refopt.spec.sets import count, max_along, members, min_along
+from refopt.spec.functions import column_means, row_means, vector
+from refopt.spec.sets import SHAPES, count, max_along, members, min_along
 
 NAN = float("nan")
 # A tensor, the largest of each set, and from these the smallest for each element.
@@ -51,3 +52,29 @@ def test_an_explanation_shows_the_row_and_the_column_of_its_element() -> None:
     assert again["v"].substituted == "min(25.0, 16.0) + 4.0·4.0"
     written = json.loads(explanation.json())["steps"][0]["lines"]
     assert next(line["value"] for line in written if line["target"] == "b") == [25.0, 16.0]
+
+
+X = np.arange(1.0, 7.0).reshape(2, 3)
+MEANS = [
+    (X, 0, [[2.0], [5.0]], [[2.5, 3.5, 4.5]]),
+    (X, 3, [], []),  # too small
+    (X[:, None], 0, [[[2.0]], [[5.0]]], X[:, None]),  # a stack of two matrices of one row
+    (X[:, None], 2, [[[2.0]], [[5.0]]], [[[2.5, 3.5, 4.5]]]),  # over the two largest dimensions
+    (X[0], 0, [], []),
+    (np.zeros((0, 2)), 0, np.zeros((0, 1)), np.zeros((1, 2))),
+]
+
+
+@pytest.mark.parametrize(("x", "least", "rows", "columns"), MEANS)
+def test_means_of_rows_and_columns(x: np.ndarray, least: int, rows: object, columns: object) -> None:
+    for name, found, expected in (
+        ("rows", row_means(x, x, least), rows),
+        ("columns", column_means(x, x, least), columns),
+    ):
+        np.testing.assert_array_equal(found, np.array(expected))
+        assert found.shape == SHAPES[name](x.shape, least)
+    assert (
+        vector(x, least).shape
+        == SHAPES["vectors"](x.shape, least)
+        == ((0,) if SHAPES["rows"](x.shape, least) != (0,) else x.shape)
+    )

@@ -20,6 +20,7 @@ from refopt.spec.errors import RefoptError, Unsupported
 from refopt_jax import (
     adabelief,
     adadelta,
+    adafactor,
     adagrad,
     adam,
     adamax,
@@ -51,9 +52,9 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 class Port(NamedTuple):
     """One rule: the axes it knows, the scalars of a step, and one step of one parameter.
 
-    `shapes` are those of slots that are not shaped as their parameter, by its shape. `measure(axes, coefficients,
-    params, grads, slots)` takes the lists of a whole model; it returns what `update` is given beside the coefficients,
-    and the numbers of the model after the step that it has made.
+    `shapes` are those of slots that are not shaped as their parameter, by the axes and its shape. `measure(axes,
+    coefficients, params, grads, slots)` takes the lists of a whole model; it returns what `update` is given beside the
+    coefficients, and the numbers of the model after the step that it has made.
     """
 
     choices: Mapping[str, tuple[str, ...]]
@@ -62,7 +63,7 @@ class Port(NamedTuple):
     update: Callable[..., Any]
     advance: Callable[..., dict[str, Any]] | None = None  # of slots that are one number for all, to those after step t
     average: Callable[..., jax.Array] | None = None
-    shapes: Mapping[str, Callable[[Shape], Shape]] = MappingProxyType({})
+    shapes: Mapping[str, Callable[[Axes, Shape], Shape]] = MappingProxyType({})
     measure: Callable[..., tuple[Any, dict[str, jax.Array]]] | None = None
 
 
@@ -101,12 +102,27 @@ PORTS = {
     "lars": Port(lars.CHOICES, lars.Coefficients, lars.coefficients, lars.update),
     "lamb": Port(lamb.CHOICES, lamb.Coefficients, lamb.coefficients, lamb.update, measure=lamb.measure),
     "novograd": Port(
-        novograd.CHOICES, novograd.Coefficients, novograd.coefficients, novograd.update, shapes={"v": lambda shape: ()}
+        novograd.CHOICES,
+        novograd.Coefficients,
+        novograd.coefficients,
+        novograd.update,
+        shapes={"v": lambda axes, shape: ()},
     ),
     "prodigy": Port(
         prodigy.CHOICES, prodigy.Coefficients, prodigy.coefficients, prodigy.update, measure=prodigy.measure
     ),
     "sm3": Port(sm3.CHOICES, sm3.Coefficients, sm3.coefficients, sm3.update, shapes={"b": sm3.shape_of_accumulators}),
+    "adafactor": Port(
+        adafactor.CHOICES,
+        adafactor.Coefficients,
+        adafactor.coefficients,
+        adafactor.update,
+        shapes={
+            "r": adafactor.shape_of_rows,
+            "c": adafactor.shape_of_columns,
+            "v": adafactor.shape_of_vector,
+        },
+    ),
     "ema": Port(ema.CHOICES, ema.Coefficients, ema.coefficients, ema.update, average=ema.average),
 }
 
@@ -183,7 +199,7 @@ def step(
     given: list[tuple[jax.Array | None, dict[str, jax.Array]]] = []
     for i, w in enumerate(params):
         g = None if grads is None else _widened(rule, grads[i], w, "a gradient", w.shape)
-        shapes = {name: PORTS[rule].shapes.get(name, tuple)(w.shape) for name in slots}
+        shapes = {n: f(axes, w.shape) if (f := PORTS[rule].shapes.get(n)) else w.shape for n in slots}
         old = {name: _widened(rule, arrays[i], w, f"slot {name}", shapes[name]) for name, arrays in slots.items()}
         given.append((g, old))
     measured: Any = None

@@ -53,7 +53,7 @@ def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -
     )
 
 
-def shape_of_accumulators(shape: tuple[int, ...]) -> tuple[int, ...]:
+def shape_of_accumulators(axes: Axes, shape: tuple[int, ...]) -> tuple[int, ...]:
     """One for each index along each dimension."""
     return (sum(shape) if shape else 1,)
 

@@ -10,7 +10,7 @@ small for a subnormal number still gives the sign to a zero: 0.0 - lr * g can be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -25,13 +25,15 @@ class Port(NamedTuple):
     """A rule as this port has it.
 
     `choices` is every axis with the choices implemented here. `slots` names the state: "zeros" and "params" are one
-    tensor per parameter, "zero" a 0-d tensor per parameter, "zeros of sets" a flat one with a number for each index
-    along each dimension of the parameter, a number is one float for all. `update(w, g, slots, *, t, axes, <numbers>)`
-    changes w and slots; it may keep neither g nor anything that shares memory with it. If it
+    tensor per parameter, "zero" a 0-d tensor per parameter, "zeros of dimensions" a flat one with a number for each
+    index along each dimension of the parameter, "zeros of rows" and "of columns" the parameter's shape with the last
+    dimension, or the last but one, as 1, "zeros of vectors" that of a parameter without columns, each also "of large"
+    ones (`factored`); where there is none, these have no elements. A number is one float for all. `update(w, g, slots,
+    *, t, axes, <numbers>)` changes w and slots; it may keep neither g nor anything that shares memory with it. If it
     `takes_norms`, it is also given the function `norms` of lists like w: of sharded tensors w is a shard, and its norm
-    not that of the tensor. If it `takes_totals`, it is a generator, which is given the function `sums` too: it yields
-    what its tensors add to a total of the model, a float64 scalar on their device, and is sent the total; in all
-    calls that make up a step totals come in the same order.
+    not that of the tensor; if it `takes_sizes`, the numbers of elements of the tensors. If it `takes_totals`, it is a
+    generator, which is given the function `sums` too: it yields what its tensors add to a total of the model, a float64
+    scalar on their device, and is sent the total; in all calls that make up a step totals come in the same order.
     """
 
     choices: Mapping[str, tuple[str, ...]]
@@ -40,6 +42,7 @@ class Port(NamedTuple):
     average: Callable[..., list[Tensor]] | None = None
     reads_gradient: bool = True
     takes_norms: bool = False
+    takes_sizes: bool = False
     takes_totals: bool = False
 
     def tensors(self, axes: Axes) -> list[str]:
@@ -103,3 +106,17 @@ def ride_(axes: Axes, u: list[Tensor], g: list[Tensor], *, t: int, mu: float, sc
 def element_slots(*names: str) -> Callable[[Axes], dict[str, Any]]:
     """Slots that are there whatever the axes, each a tensor of zeros per parameter."""
     return lambda axes: dict.fromkeys(names, "zeros")
+
+
+def factored(shape: Sequence[int], which: str) -> tuple[int, int] | None:
+    """The two dimensions of a parameter that are seen as rows and columns, if any.
+
+    Of "matrices" they are the last two; of "large" ones, the two longest, if both have at least 128 elements.
+    """
+    if which == "no" or len(shape) < 2:
+        return None
+    if which == "matrices":
+        return len(shape) - 2, len(shape) - 1
+    ascending = sorted(range(len(shape)), key=lambda dim: shape[dim])  # of equal ones, the last are the longest
+    row, column = sorted(ascending[-2:])
+    return (row, column) if min(shape[row], shape[column]) >= 128 else None

@@ -87,6 +87,6 @@ SM3 = Port(
         "zero": ("zero", "eps", "eps_positive"),
         **STATE,
     },
-    slots=lambda axes: {"m": "zeros", "b": "zeros of sets"},
+    slots=lambda axes: {"m": "zeros", "b": "zeros of dimensions"},
     update=sm3_,
 )

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from refopt.spec.errors import RefoptError, Unsupported, unknown
-from refopt_torch._shared import Axes, Port
+from refopt_torch._shared import Axes, Port, factored
 from refopt_torch.adabelief import ADABELIEF
 from refopt_torch.adadelta import ADADELTA
+from refopt_torch.adafactor import ADAFACTOR
 from refopt_torch.adagrad import ADAGRAD
 from refopt_torch.adam import ADAM
 from refopt_torch.adamax import ADAMAX
@@ -65,6 +66,7 @@ PORTS: dict[str, Port] = {
     "novograd": NOVOGRAD,
     "prodigy": PRODIGY,
     "sm3": SM3,
+    "adafactor": ADAFACTOR,
     "ema": EMA,
 }
 
@@ -122,7 +124,7 @@ def initial_slot(axes: Axes, param: Tensor, init: str) -> Tensor:
         return torch.zeros((), dtype=dtype, device=param.device)
     if init == "params":
         return param.detach().to(dtype, copy=True)
-    if init == "zeros of sets":
+    if init.startswith("zeros of "):
         _check_whole(param)
         return torch.zeros(slot_shape(init, param), dtype=dtype, device=param.device)
     return torch.zeros_like(param, dtype=dtype)
@@ -131,7 +133,18 @@ def initial_slot(axes: Axes, param: Tensor, init: str) -> Tensor:
 def slot_shape(init: str, param: Tensor) -> tuple[int, ...]:
     """The shape of a slot of a parameter."""
     shape = tuple(param.shape)
-    return {"zero": (), "zeros of sets": (sum(shape) if shape else 1,)}.get(init, shape)
+    if init == "zero":
+        return ()
+    if init == "zeros of dimensions":
+        return (sum(shape) if shape else 1,)
+    if not init.startswith("zeros of "):
+        return shape
+    kind = init.split()[-1]
+    found = factored(shape, "large" if "large" in init else "matrices")
+    if (found is None) != (kind == "vectors"):
+        return (0,)
+    short = {"rows": found[1:], "columns": found[:1]}[kind] if found else ()
+    return tuple(1 if dim in short else length for dim, length in enumerate(shape))
 
 
 def check_step(
@@ -146,7 +159,7 @@ def check_step(
     if grads is not None:
         _check_like("gradient", grads, params, [p.dtype for p in params])
     for name in port.tensors(axes):
-        if port.slots(axes)[name] == "zeros of sets":
+        if str(port.slots(axes)[name]).startswith("zeros of "):
             for param in params:
                 _check_whole(param)
         _check_like(f"slot {name}", slots[name], params, kept, str(port.slots(axes)[name]))
@@ -195,7 +208,8 @@ def _begin(
         g = [shard(brought(call.grads[i], p)).detach().to(dtype) for i, p in zip(indices, mine, strict=True)]
     lists = {name: [shard(call.slots[name][i]) for i in indices] for name in tensors}
     state = {name: [x.to(dtype) for x in some] for name, some in lists.items()} | numbers
-    whole = {"norms": partial(norms, params=mine)} if port.takes_norms else {}
+    whole: dict[str, Any] = {"norms": partial(norms, params=mine)} if port.takes_norms else {}
+    whole |= {"sizes": [p.numel() for p in mine]} if port.takes_sizes else {}
     whole |= {"sums": partial(sums, params=mine)} if port.takes_totals else {}
 
     def write_() -> None:

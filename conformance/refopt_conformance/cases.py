@@ -18,7 +18,7 @@ from refopt.clocks import estimates, of_elements, of_model, of_sets
 from refopt.rules import RULES
 from refopt.spec.declare import Rule
 from refopt.spec.hyper import Hyper, conflict, variants
-from refopt_conformance.inputs import OF_ELEMENTS, OF_MATRICES, OF_MODELS, OF_TENSORS, TREE
+from refopt_conformance.inputs import OF_ELEMENTS, OF_LARGE, OF_MATRICES, OF_MODELS, OF_TENSORS, TREE
 
 DTYPES = ("float32", "float64")
 HALF_DTYPES = ("float16", "bfloat16")
@@ -164,7 +164,7 @@ def tree(name: str) -> tuple[str, ...]:
     program = conventions()[name].program
     if of_model(program):
         return OF_MODELS
-    more = tuple(OF_MATRICES) if of_sets(program) else ()
+    more = (*(OF_MATRICES if of_sets(program) else ()), *(OF_LARGE if any(s.least for s in program.slots) else ()))
     if ":" not in name:
         return (*TREE, *more)
     return OF_ELEMENTS if of_elements(program) else (*OF_TENSORS, *more)

@@ -70,6 +70,8 @@ OF_REGIMES: dict[str, tuple[int, ...]] = {  # of four elements all: of the other
 TREE = {**SHAPES, **ZEROS, **dict.fromkeys(REGIMES, (4,)), **OF_REGIMES}
 # For rules that look along dimensions: what one element does to its row and its column.
 OF_MATRICES: dict[str, tuple[int, ...]] = {"nan_matrix": (2, 2)}
+# For those that tell large matrices apart: two dimensions of at least 128, beside which there is a shorter one.
+OF_LARGE: dict[str, tuple[int, ...]] = {"129x2x128": (129, 2, 128)}
 REGIME_OF = {"nan_matrix": "nan_lane"}
 JOINED: dict[str, tuple[int, ...]] = {"regimes": (4 * len(REGIMES),)}  # all of them in one tensor
 # The trees of sets of choices that no dialect has: a tensor costs a kernel where steps are compiled, an element costs
@@ -81,7 +83,7 @@ OF_MODELS = (*SHAPES, *ZEROS, "near_eps", "late", "now_and_then", "alternating",
 LARGE = {"100003": (100003,)}  # for norms, whose rounding errors grow with the number of elements
 BRIM: dict[str, tuple[int, ...]] = {"brim": (4,)}  # whose parameters are about to leave what their dtype holds
 ALMOST = 0.998
-SHAPE_OF = {**TREE, **OF_MATRICES, **JOINED, **LARGE, **BRIM}
+SHAPE_OF = {**TREE, **OF_MATRICES, **OF_LARGE, **JOINED, **LARGE, **BRIM}
 
 ZERO_PARAMETERS = frozenset({"zero_params", "zero_both"})
 ZERO_GRADIENTS = frozenset({"zero_grads", "zero_both"})

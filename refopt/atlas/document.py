@@ -96,7 +96,9 @@ def digest(follows: str = "") -> str:
         axes = [(a.name, [(c.name, c.edits, c.slots, c.only_with) for c in a.table]) for a in rule.axes]
         numbers = [(p.name, p.interval, p.aliases, p.probes) for p in rule.hyper_parameters]
         source = [inspect.getsource(f) for f in (rule.function, rule.evaluate) if f is not None]
-        found.append((rule.name, source, axes, numbers))
+        slots = [*rule.slots, *(slot for a in rule.axes for c in a.table for slot in c.slots)]
+        rows = [(s.of, s.least) for s in slots if s.of != "dimensions"]  # which their representation leaves out
+        found.append((rule.name, source, axes, numbers, *rows))
     return hashlib.sha256(repr(found).encode()).hexdigest()[:12]
 
 

@@ -7,7 +7,7 @@ set; arrays to the element. An expression takes the fastest clock in it. The clo
 and what a sharded run must exchange: for element work nothing, for all others a reduction.
 """
 
-from refopt.clocks.analysis import Clock, clock_of, clocks, estimates, of_elements, of_model, of_sets
+from refopt.clocks.analysis import Clock, clock_of, clocks, estimates, has_rows, of_elements, of_model, of_sets
 from refopt.clocks.plan import Plan, Reduction, Stage, plan
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "clock_of",
     "clocks",
     "estimates",
+    "has_rows",
     "of_elements",
     "of_model",
     "of_sets",

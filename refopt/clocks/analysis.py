@@ -78,6 +78,12 @@ def of_sets(program: Program) -> bool:
 
 
 @cache
+def has_rows(program: Program) -> bool:
+    """Whether it keeps something of rows and columns, which vectors do not have."""
+    return any(slot.of in ("rows", "columns") for slot in program.slots)
+
+
+@cache
 def of_model(program: Program) -> bool:
     """Whether an element may depend on those of all parameters."""
     return Clock.MODEL in clocks(program)

@@ -238,7 +238,8 @@ def launch(
             if stage.reductions:
                 share(place.blocks, getattr(module, f"reduce{number}"), table, k, q, partial)
             tensor = getattr(module, f"tensor{number}")
-            tensor(place.blocks.first_of, place.blocks.number_of, place.ndim_of, s, partial, value, kept, q)
+            properties = (place.ndim_of, place.sizes)
+            tensor(place.blocks.first_of, place.blocks.number_of, *properties, s, partial, value, kept, q)
         share(place.runs, module.update, table, k, q)
 
 

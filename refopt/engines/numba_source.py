@@ -111,7 +111,7 @@ def _tensor(planned: Plan, stage: Stage, number: int) -> str:
     return "\n".join(
         [
             "@numba.njit(cache=True, **jit)",
-            f"def tensor{number}(first_of, number_of, ndim_of, s, partial, value, kept, q):",
+            f"def tensor{number}(first_of, number_of, ndim_of, size_of, s, partial, value, kept, q):",
             *_indent(1, [f"{name} = s[{n}]" for n, name in enumerate(planned.scalars) if name in reads]),
             "    for i in range(first_of.size):",
             *_indent(
@@ -195,14 +195,14 @@ def _lines(lines: Iterable[Line]) -> list[str]:
 
 
 def _code(value: ast.expr) -> str:
-    """An expression in the kernel's namespace: sqrt is np.sqrt, ndim(w) a table, where a choice."""
+    """An expression in the kernel's namespace: sqrt is np.sqrt, ndim(w) and size(w) tables, where a choice."""
 
     def visit(node: ast.expr) -> ast.expr | None:
         if not isinstance(node, ast.Call):
             return None
         name = source_of(node.func)
-        if name == "ndim":
-            return ast.parse("ndim_of[i]", mode="eval").body
+        if name in ("ndim", "size"):
+            return ast.parse(f"{name}_of[i]", mode="eval").body
         if name == "sign":
             return ast.Call(ast.Name("sign"), [rewrite(a, visit) for a in node.args], [])
         if name == "full_like":

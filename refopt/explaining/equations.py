@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from refopt.explaining.notation import Level, Part, Unicode, number
 from refopt.explaining.symbols import NamedLine, NormOf, Term, is_norm
-from refopt.spec.functions import FROM_SETS, OF_SETS
+from refopt.spec.functions import MEANS
 from refopt.spec.lines import source_of
 
 OPERATORS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
-CALLED = {"maximum": "max", "minimum": "min"}
+CALLED = {"maximum": "max", "minimum": "min", "row_means": "rowmean", "column_means": "colmean"}
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,11 @@ class Writer:
             return self.notation.magnitude(arguments[0])
         if name == "total":
             return self.notation.total(arguments[0])
-        if name in OF_SETS | FROM_SETS:
+        if name == "outer":
+            return self.notation.product(arguments[0], self.notation.transposed(arguments[1]))
+        if name in MEANS:
+            return self.notation.call(CALLED[name], arguments[:1])
+        if name in ("max_along", "min_along"):
             return self.notation.along(name.removesuffix("_along"), arguments[0])
         return self.notation.call(CALLED.get(name, name), arguments)
 
@@ -106,12 +110,17 @@ class Writer:
 
 
 def chosen(node: ast.expr) -> ast.expr:
-    """`where(test, a, b)` as the choice that it is for each element, `a if test else b`; `full_like(x, a)` as a."""
+    """`where(test, a, b)` as the choice that it is for each element, `a if test else b`; `full_like(x, a)` as a.
+
+    And `vector(x)` as x: the lines of what a tensor has not are not computed for it.
+    """
     match node:
         case ast.Call(func=ast.Name(id="where")):
             return ast.IfExp(*node.args)
         case ast.Call(func=ast.Name(id="full_like")):
             return node.args[1]
+        case ast.Call(func=ast.Name(id="vector")):
+            return node.args[0]
     return node
 
 

@@ -51,7 +51,14 @@ def facts(hyper: Hyper) -> dict[str, Any]:
         "lines": [_line(named) for named in equations(hyper)],
         "hyper_parameters": [_hyper_parameter(hyper, dialect, p) for p in rule.hyper_parameters],
         "slots": [
-            {"name": s.name, "symbol": s.symbol, "initial": s.init, "clock": s.clock, "meaning": s.meaning}
+            {
+                "name": s.name,
+                "symbol": s.symbol,
+                "initial": s.init,
+                "clock": s.clock,
+                "per": s.per,
+                "meaning": s.meaning,
+            }
             for s in hyper.program.slots
         ],
         "axes": [

@@ -8,13 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from refopt.clocks import has_rows
 from refopt.engines.dtypes import PARAMETER_DTYPES, refuse_dtype
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import Hyper
+from refopt.spec.program import Program
 
-# Repeated as often as needed. Signs change, so that averages and largest values so far have something to show.
+# Repeated as often as needed; of a rule of rows and columns, two together. Signs change, so that averages and largest
+# values so far have something to show.
 PARAMS = ((0.5, -1.0, 2.0), (0.4, -0.9, 1.8), (0.6, -0.7, 1.9))
 GRADS = ((0.5, -0.25, 0.1), (0.3, 0.2, -0.4), (-0.2, 0.1, 0.6))
+
+
+def example(program: Program, some: Sequence[tuple[float, ...]], n: int) -> Any:
+    """The parameter or the gradient number n: a vector or, where rows and columns are averaged, a matrix."""
+    first, second = some[n % len(some)], some[(n + 1) % len(some)]
+    return [first[:2], second[:2]] if has_rows(program) else first
 
 
 @dataclass(frozen=True)
@@ -34,17 +43,18 @@ def inputs(hyper: Hyper, steps: int, dtype: str, params: Any, grads: Any, coordi
         raise Unsupported(f"{name}: {reason}")
     moves = program.writes_parameter
     if params is None:
-        params = PARAMS[0] if moves else [PARAMS[n % len(PARAMS)] for n in range(steps + 1)]
+        every = [example(program, PARAMS, n) for n in range(steps + 1)]
+        params = every[0] if moves else every
     weights = [_array(name, "params", params, dtype)] if moves else _arrays(name, "params", params, dtype, steps + 1)
     shape = weights[0].shape
     gradients = None
     if program.reads_gradient:
-        if grads is None and shape != np.shape(GRADS[0]):
-            raise RefoptError(
-                f"{name}: the example gradients have shape {np.shape(GRADS[0])}, params has {shape}; give grads"
-            )
         if grads is None:
-            grads = [GRADS[n % len(GRADS)] for n in range(steps)]
+            grads = [example(program, GRADS, n) for n in range(steps)]
+            if shape != np.shape(grads[0]):
+                raise RefoptError(
+                    f"{name}: the example gradients have shape {np.shape(grads[0])}, params has {shape}; give grads"
+                )
         gradients = _arrays(name, "grads", grads, dtype, steps)
     elif grads is not None:
         raise RefoptError(f"{name}: it reads no gradient; leave grads out, and give params before and after each step")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from refopt.clocks import of_sets
+from refopt.clocks import has_rows, of_sets
 from refopt.explaining.equations import aligned
 from refopt.explaining.facts import equations, facts
 from refopt.explaining.layout import initial, number
@@ -17,6 +17,11 @@ CLOCKS = "[Clocks](../clocks.md) says what step, model, tensor, set and element 
 ALONG = (
     "With S, the maximum is over each set of elements that share an index (a row, a column), and the minimum over the"
     " sets that an element is in."
+)
+ROWS = (
+    "The row mean of an element is over its row, the column mean over its column; rows and columns being those of the"
+    " last two dimensions, unless an axis says otherwise. What a tensor has not, a vector's rows or the elements of a"
+    " matrix, is not kept of it."
 )
 SUM = "Σ runs over all elements of the tensor."
 
@@ -32,7 +37,7 @@ def page(hyper: Hyper) -> str:
         f"```python\n{known['source']}```",
         f"$$\n{aligned(named, LATEX)}\n$$",
         *([SUM] if any(isinstance(line.target, NormOf) for line in named) else []),
-        *([ALONG] if of_sets(hyper.program) else []),
+        *([ROWS if has_rows(hyper.program) else ALONG] if of_sets(hyper.program) else []),
         "## Line by line",
         _table(
             ("line", "computed once per", "written by"),
@@ -75,7 +80,7 @@ def _state(known: dict[str, Any]) -> list[str]:
     if not known["slots"]:
         return ["## State", "None."]
     rows = [
-        (code(s["name"]), s["symbol"], initial(s["initial"]), s["clock"], plain(s["meaning"])) for s in known["slots"]
+        (code(s["name"]), s["symbol"], initial(s["initial"]), s["per"], plain(s["meaning"])) for s in known["slots"]
     ]
     return ["## State", _table(("slot", "symbol", "starts as", "one number per", "meaning"), rows)]
 

@@ -78,6 +78,9 @@ class Unicode:
     def magnitude(self, inside: Part) -> Part:
         return Part(f"|{inside.text}|")
 
+    def transposed(self, inside: Part) -> Part:
+        return Part(f"{self.wrap(inside, Level.ATOM)}ᵀ", Level.POWER)
+
     def total(self, inside: Part) -> Part:
         """The sum over all elements of the model."""
         return Part(f"Σ({inside.text})")
@@ -149,6 +152,9 @@ class Latex(Unicode):
 
     def magnitude(self, inside: Part) -> Part:
         return Part(rf"\lvert {inside.text} \rvert")
+
+    def transposed(self, inside: Part) -> Part:
+        return Part(rf"{self.wrap(inside, Level.ATOM)}^{{\top}}", Level.POWER)
 
     def total(self, inside: Part) -> Part:
         return Part(rf"\textstyle\sum {self.parentheses(inside.text)}", Level.PRODUCT)

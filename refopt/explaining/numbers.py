@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from refopt.engines.dtypes import HALF, PARAMETER_DTYPES
-from refopt.explaining.equations import Writer
+from refopt.explaining.equations import CALLED, Writer
 from refopt.explaining.notation import UNICODE, Level, Part, number
 from refopt.explaining.symbols import NamedLine, NormOf
 from refopt.spec import sets
-from refopt.spec.functions import FROM_SETS, FUNCTIONS, OF_SETS, REDUCTIONS, TOTALS, Scalar
+from refopt.spec.functions import FROM_SETS, FUNCTIONS, MEANS, OF_SETS, PROPERTIES, REDUCTIONS, TOTALS, Scalar
 from refopt.spec.lines import source_of
 
 SHOWN = 4  # elements of a tensor that a norm shows
@@ -46,7 +46,8 @@ def _code(text: str) -> CodeType:
 class View:
     """How numbers are looked at: arrays of this shape at a flat `coordinate`, in the digits of `dtype` (or `digits`).
 
-    Of what has one number for each index along each dimension, those are seen that the coordinate has.
+    Of what has one number for each index along each dimension, those are seen that the coordinate has; of what has one
+    for each row or column, that of the coordinate's.
     """
 
     dtype: np.dtype
@@ -58,8 +59,10 @@ class View:
         """A number, or an array of several."""
         if not isinstance(value, np.ndarray):
             return value
-        if value.shape == self.shape:
-            return value.reshape(-1)[self.coordinate]
+        if value.ndim == len(self.shape) and value.size:
+            return value[sets.seen(value.shape, self.shape, self.coordinate)]
+        if not value.size:  # a vector has no rows
+            return value
         seen = value[list(sets.members(self.shape, self.coordinate))]
         return seen if len(seen) > 1 else seen[0]
 
@@ -119,6 +122,12 @@ class Numbers:
                 return self.writer.part(node.body if test else node.orelse)
             case ast.Call() if source_of(node.func) in REDUCTIONS:
                 return UNICODE.norm(Part(f"({', '.join(self._elements(node.args[0]))})"))
+            case ast.Call(func=ast.Name(id="vector")):
+                return self.writer.part(node.args[0])
+            case ast.Call(func=ast.Name(id="outer")):
+                return UNICODE.product(*map(self.writer.part, node.args))
+            case ast.Call() if source_of(node.func) in MEANS:
+                return self._mean(node)
             case ast.Call() if source_of(node.func) in OF_SETS:
                 return Part(self._of_sets(node))
             case ast.Call() if source_of(node.func) in FROM_SETS:
@@ -126,7 +135,7 @@ class Numbers:
                 return UNICODE.call(_word(node), [Part(text) for text in self._texts(seen)])
             case ast.Call() if source_of(node.func) in TOTALS:
                 return UNICODE.total(Part(", ".join(self._elements(node.args[0]))))
-            case ast.Call() if source_of(node.func) == "ndim":
+            case ast.Call() if source_of(node.func) in PROPERTIES:
                 return number(str(int(compute(node, self.values))))
         return None
 
@@ -137,6 +146,15 @@ class Numbers:
         mine = [np.take(value, i, axis) for axis, i in enumerate(index)] or [value]
         found = [UNICODE.call(_word(node), [Part(text) for text in self._texts(one)]).text for one in mine]
         return found[0] if len(found) == 1 else f"({', '.join(found)})"
+
+    def _mean(self, node: ast.Call) -> Part:
+        """What the mean of the coordinate's row or column is of."""
+        name, (value, like, *least) = source_of(node.func), [compute(one, self.values) for one in node.args]
+        found = sets.pair(like.shape, *least)
+        if found is None:
+            raise ValueError(f"{name}: a tensor of shape {like.shape} has none; lines of nothing are left out")
+        mine = sets.line(value, self.view.shape, self.view.coordinate, found[MEANS[name]])
+        return UNICODE.call(CALLED[name], [Part(text) for text in self._texts(mine)])
 
     def _elements(self, node: ast.expr) -> list[str]:
         """The elements of an array expression; of many, the first and the last."""

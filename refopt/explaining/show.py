@@ -59,7 +59,7 @@ def text(hyper: Hyper, columns: int = WIDTH) -> str:
                 [
                     s["name"],
                     s["symbol"],
-                    f"one number per {s['clock']}",
+                    f"one number per {s['per']}",
                     f"starts as {initial(s['initial'])}",
                     s["meaning"],
                 ]

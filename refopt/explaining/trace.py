@@ -91,6 +91,7 @@ class _Run:
             values["g"] = self.given.grads[t - 1].astype(self.view.dtype)
         start = self.named(program, t)[0].names
         names = (*program.arrays, *(slot.name for slot in (*program.tensors, *program.numbers)))
+        names = tuple(name for name in names if np.size(values[name]))
         shown = tuple(Given(term(start[name], UNICODE).text, *self.view.text(values[name])) for name in names)
         lines, values = self.run(program, t, values)
         self.w = values["w"].astype(self.given.dtype)
@@ -110,7 +111,8 @@ class _Run:
         traced = []
         for named in self.named(_with_rounding(program, self.given.dtype.name, self.hyper.axes), t, after_step):
             value = compute(named.line.value, values)
-            traced.append(self.trace(named, values, value))
+            if np.size(value):  # a vector has no rows, a matrix is no vector
+                traced.append(self.trace(named, values, value))
             values[named.line.target] = value
         return traced, values
 

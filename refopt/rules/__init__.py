@@ -5,6 +5,7 @@
 
 from refopt.rules.adabelief import ADABELIEF
 from refopt.rules.adadelta import ADADELTA
+from refopt.rules.adafactor import ADAFACTOR
 from refopt.rules.adagrad import ADAGRAD
 from refopt.rules.adam import ADAM, ADAMW, AMSGRAD
 from refopt.rules.adamax import ADAMAX
@@ -54,6 +55,7 @@ RULES: dict[str, Rule] = {
         NOVOGRAD,
         PRODIGY,
         SM3,
+        ADAFACTOR,
         EMA,
     )
 }

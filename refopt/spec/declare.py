@@ -27,13 +27,18 @@ if TYPE_CHECKING:
 INSIDE = 2.0**-17  # from an open end: a beta of 1 - 2**-17 takes a hundred thousand steps to forget its start
 
 
+SETS = {"dimensions": "set", "rows": "row", "columns": "column", "vectors": "element of a vector"}
+
+
 @dataclass(frozen=True)
 class Slot:
     """One state array per parameter (clock "element"), one number per parameter ("tensor"), or one for all ("step").
 
-    Of clock "set" it is one number for each index along each dimension, in one flat array (`refopt.spec.sets`). `init`
-    is "zeros", "params" (a copy of the parameter) or a number. A number per parameter is kept as a 0-d array of the
-    dtype that the parameter's other slots have.
+    Of clock "set" it has a number for each of the sets that `of` names (`refopt.spec.sets`): for each index along each
+    dimension, for each row, for each column; or for each element of a tensor that has no columns. Rows and columns are
+    those of the last two dimensions or, from a `least` size on, of the two largest. `init` is "zeros", "params" (a copy
+    of the parameter) or a number. A number per parameter is kept as a 0-d array of the dtype that the parameter's other
+    slots have.
     """
 
     name: str
@@ -41,18 +46,26 @@ class Slot:
     meaning: str
     init: Literal["zeros", "params"] | float = "zeros"
     clock: Literal["element", "set", "tensor", "step"] = "element"
+    of: Literal["dimensions", "rows", "columns", "vectors"] = field(default="dimensions", repr=False)
+    least: int = field(default=0, repr=False)
 
     def shape(self, param: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the array that it has for a parameter of this shape."""
-        return {"element": param, "set": (sets.count(param),)}.get(self.clock, ())
+        return {"element": param, "set": sets.SHAPES[self.of](param, self.least)}.get(self.clock, ())
+
+    @property
+    def per(self) -> str:
+        """What it has a number for, in a word."""
+        return SETS[self.of] if self.clock == "set" else self.clock
 
 
 @dataclass(frozen=True)
 class HyperParameter:
     """A number with a symbol, a default, an interval such as "[0, 1)" and a meaning.
 
-    `probes` are values at which conventions become visible, one per probe of the verifier: exact in float32, and far
-    from the values at which a choice changes nothing.
+    An alias that begins with a minus is that of a number with the other sign. `probes` are values at which conventions
+    become visible, one per probe of the verifier: exact in float32, and far from the values at which a choice changes
+    nothing.
     """
 
     name: str

@@ -118,6 +118,42 @@ def max_along(x: np.ndarray) -> np.ndarray:
     return sets.max_along(np.asarray(x), np.shape(x))
 
 
+def row_means(x: np.ndarray, like: np.ndarray, least: int = 0) -> np.ndarray:
+    """The mean of each row, with 1 for the columns; nothing if there are none.
+
+    Rows and columns are those of `like`: its last two dimensions or, from a `least` size on, its two largest
+    (`refopt.spec.sets.pair`).
+    """
+    found = sets.pair(np.shape(like), least)
+    return sets.means(np.asarray(x), found and found[1])
+
+
+def column_means(x: np.ndarray, like: np.ndarray, least: int = 0) -> np.ndarray:
+    """The mean of each column, with 1 for the rows; nothing if there are none. As `row_means`."""
+    found = sets.pair(np.shape(like), least)
+    return sets.means(np.asarray(x), found and found[0])
+
+
+def vector(x: np.ndarray, least: int = 0) -> np.ndarray:
+    """The elements of what has no rows and columns, of all else nothing."""
+    return np.zeros(0, x.dtype) if sets.pair(np.shape(x), least) else np.asarray(x)
+
+
+def outer(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """For every element, the number of its row times that of its column."""
+    return rows * columns
+
+
+def second_size(x: Any) -> Scalar:
+    """The size of the second largest dimension; 0 if there is none."""
+    return Scalar(sorted(np.shape(x))[-2] if np.ndim(x) > 1 else 0)
+
+
+def size(x: Any) -> Scalar:
+    """The number of elements."""
+    return Scalar(np.size(x))
+
+
 def total(x: Any) -> Scalar:
     """The sum of all elements over all parameters of the model, as a weak float64 scalar; alone in its line.
 
@@ -173,11 +209,18 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "ndim": ndim,
     "min_along": min_along,
     "max_along": max_along,
+    "row_means": row_means,
+    "column_means": column_means,
+    "vector": vector,
+    "outer": outer,
+    "size": size,
+    "second_size": second_size,
     "total": total,
 }
 REDUCTIONS = frozenset({"norm"})  # need a pass over the tensor
 TOTALS = frozenset({"total"})  # need a pass over the model
-PROPERTIES = frozenset({"ndim"})  # known from the shape alone
-OF_SETS = frozenset({"max_along"})  # one number for each index along each dimension (`refopt.spec.sets`)
-FROM_SETS = frozenset({"min_along"})  # one for each element, from those of its sets
+PROPERTIES = frozenset({"ndim", "size", "second_size"})  # known from the shape alone
+MEANS = {"row_means": 1, "column_means": 0}  # by which of the pair (`refopt.spec.sets.pair`) they are over
+OF_SETS = frozenset({"max_along", "vector", *MEANS})  # one number for each set of elements (`refopt.spec.sets`)
+FROM_SETS = frozenset({"min_along", "outer"})  # one for each element, from those of its sets
 JUMPS = frozenset({"sign", "where"})  # one rounding of the argument may change the answer by any amount

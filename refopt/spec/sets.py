@@ -13,6 +13,53 @@ from functools import reduce
 import numpy as np
 
 
+def pair(shape: tuple[int, ...], least: int = 0) -> tuple[int, int] | None:
+    """The dimensions whose indices count rows and columns; None if there are none.
+
+    They are the last two or, from a `least` size on, the two largest, in their order (of equal ones the last).
+    """
+    if len(shape) < 2:
+        return None
+    if not least:
+        return len(shape) - 2, len(shape) - 1
+    row, column = sorted(sorted(range(len(shape)), key=lambda k: (shape[k], k))[-2:])
+    return (row, column) if min(shape[row], shape[column]) >= least else None
+
+
+def rows(shape: tuple[int, ...], least: int = 0) -> tuple[int, ...]:
+    """The shape of what has one number for each row: that of the tensor with 1 for its columns; if none, nothing."""
+    found = pair(shape, least)
+    return tuple(1 if k == found[1] else size for k, size in enumerate(shape)) if found else (0,)
+
+
+def columns(shape: tuple[int, ...], least: int = 0) -> tuple[int, ...]:
+    """The shape of what has one number for each column: that of the tensor with 1 for its rows; if none, nothing."""
+    found = pair(shape, least)
+    return tuple(1 if k == found[0] else size for k, size in enumerate(shape)) if found else (0,)
+
+
+def vectors(shape: tuple[int, ...], least: int = 0) -> tuple[int, ...]:
+    """The shape of what is kept of tensors that have no rows and columns."""
+    return (0,) if pair(shape, least) else shape
+
+
+def dimensions(shape: tuple[int, ...], least: int = 0) -> tuple[int, ...]:
+    """The shape of what has one number for each index along each dimension, however short it is."""
+    return (count(shape),)
+
+
+SHAPES = {one.__name__: one for one in (dimensions, rows, columns, vectors)}
+
+
+def means(x: np.ndarray, axis: int | None) -> np.ndarray:
+    """The means over a dimension, which stays as 1; added in float64. Over none, nothing."""
+    if axis is None:
+        return np.zeros(0, x.dtype)
+    with np.errstate(all="ignore"):
+        whole = np.add.reduce(x, axis=axis, dtype=np.float64, keepdims=True)
+        return (whole / x.shape[axis]).astype(x.dtype) if x.shape[axis] else np.zeros(whole.shape, x.dtype)
+
+
 def count(shape: tuple[int, ...]) -> int:
     """The number of sets."""
     return sum(shape) if shape else 1
@@ -24,6 +71,19 @@ def members(shape: tuple[int, ...], coordinate: int) -> tuple[int, ...]:
         return (0,)
     starts = np.cumsum([0, *shape[:-1]]).tolist()
     return tuple(start + int(i) for start, i in zip(starts, np.unravel_index(coordinate, shape), strict=True))
+
+
+def seen(shape: tuple[int, ...], whole: tuple[int, ...], coordinate: int) -> tuple[int, ...]:
+    """Where an element's number is in an array that has the dimensions of the whole, or 1 in their place."""
+    index = np.unravel_index(coordinate, whole)
+    return tuple(0 if size == 1 else int(i) for size, i in zip(shape, index, strict=True))
+
+
+def line(x: np.ndarray, whole: tuple[int, ...], coordinate: int, axis: int) -> np.ndarray:
+    """The numbers along a dimension beside an element's own, in such an array."""
+    index: list[int | slice] = list(seen(x.shape, whole, coordinate))
+    index[axis] = slice(None)
+    return x[tuple(index)]
 
 
 def min_along(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -98,6 +98,12 @@ def rule_name_of(hyper_name: str, *, average: bool = False, rule: Rule | None = 
     own = {p.name for p in rule.hyper_parameters} if rule else set()
     for one in (*([rule] if rule else []), *(one for one in RULES.values() if one.average == average)):
         for parameter in one.hyper_parameters:
-            if hyper_name == parameter.name or hyper_name in parameter.aliases:
+            if hyper_name == parameter.name or {hyper_name, f"-{hyper_name}"} & {*parameter.aliases}:
                 return None if one is not rule and parameter.name in own else parameter.name
     return None
+
+
+def is_negated(hyper_name: str, ours: str, rule: Rule | None) -> bool:
+    """Whether a framework's number has the other sign: the alias of it begins with a minus."""
+    every = [p for one in ([rule] if rule else RULES.values()) for p in one.hyper_parameters if p.name == ours]
+    return any(f"-{hyper_name}" in parameter.aliases for parameter in every)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import CodeType
 from typing import Any
 
@@ -18,6 +19,8 @@ import numpy as np
 
 from refopt.spec import sets
 from refopt.spec.declare import HyperParameter
+from refopt.spec.functions import FUNCTIONS as REFERENCE
+from refopt.spec.functions import MEANS, PROPERTIES
 from refopt.spec.lines import Line, source_of
 from refopt.spec.program import Program
 from refopt.verifying.samples import Sample
@@ -56,7 +59,7 @@ class Model:
         self.low = np.array([c.low for c in coordinates.values()])
         self.high = np.array([c.high for c in coordinates.values()])
         self.broken = ~np.isfinite(given.results)
-        self.ndim = np.array([[len(shape)] for shape in given.shapes], float)
+        self.properties = {f"of_{name}": self.property(REFERENCE[name]) for name in PROPERTIES}
         self.sets = max(map(sets.count, given.shapes))  # an array of sets is filled up to that
         self.update = _code(program.lines)
         self.average = _code(program.averaging.lines) if program.averaging else None
@@ -81,7 +84,8 @@ class Model:
         w = given.params[None]
         state: dict[str, Any] = {}
         for slot in program.slots:
-            shape = (*w.shape[:-1], self.sets) if slot.clock == "set" else w.shape
+            flat = slot.clock == "set" and slot.of == "dimensions"
+            shape = (*w.shape[:-1], self.sets) if flat else w.shape  # what rows have, every element has
             start = w if slot.init == "params" else np.zeros(shape) + (0.0 if slot.init == "zeros" else slot.init)
             state[slot.name] = np.float64(slot.init) if slot.clock == "step" else start
         out = np.empty((count, *given.grads.shape))
@@ -92,10 +96,12 @@ class Model:
                     **known,
                     **numbers,
                     "t": np.float64(t),
-                    "of_dimensions": self.ndim,
+                    **self.properties,
                     "total": self.total,
                     "min_along": self.min_along,
                     "max_along": self.max_along,
+                    "row_means": partial(self.means, "row_means"),
+                    "column_means": partial(self.means, "column_means"),
                 }
                 values = {**now, **state, **({"w": w, "g": g} if program.reads_gradient else {"w": g})}
                 exec(self.update, values)
@@ -112,6 +118,10 @@ class Model:
             np.copyto(out, 0.0, where=given.weights == 0)
             out[np.isnan(out)] = FAR
         return np.clip(out, -FAR, FAR).reshape(count, -1)
+
+    def property(self, of: Callable[[np.ndarray], float]) -> np.ndarray:
+        """What is known of each tensor by its shape."""
+        return np.array([[of(np.empty(shape))] for shape in self.given.shapes], float)
 
     def total(self, x: np.ndarray) -> np.ndarray:
         """What the tensors of a trace add up to."""
@@ -132,6 +142,20 @@ class Model:
         for row, shape in enumerate(self.given.shapes):
             own = x[..., row, : math.prod(shape)]
             out[..., row, : sets.count(shape)] = sets.max_along(own.reshape((*own.shape[:-1], *shape)), shape)
+        return out
+
+    def means(self, name: str, x: np.ndarray, like: np.ndarray, least: int = 0) -> np.ndarray:
+        """For every element, the mean of its row or its column; of tensors that have none, itself, which nobody reads.
+
+        All arrays have a number for each element, so that the shapes are the tensors', not that of `like`.
+        """
+        out = np.array(np.broadcast_to(x, np.broadcast_shapes(x.shape, like.shape)))
+        for row, shape in enumerate(self.given.shapes):
+            if (found := sets.pair(shape, least)) is not None:
+                own = out[..., row, : math.prod(shape)]
+                whole = own.reshape((*own.shape[:-1], *shape))
+                axis = found[MEANS[name]] - len(shape)
+                own[...] = np.broadcast_to(whole.mean(axis, keepdims=True), whole.shape).reshape(own.shape)
         return out
 
     def slopes(self, y: np.ndarray, base: np.ndarray, size: np.ndarray | None = None) -> np.ndarray:
@@ -210,6 +234,8 @@ FUNCTIONS = {
     "sign": np.sign,
     "full_like": lambda x, value: np.zeros(np.shape(x)) + value,
     "norm": _norm,
+    "vector": lambda x, least=0: x,
+    "outer": np.multiply,
     "where": np.where,
     "logical_or": np.logical_or,
     "logical_and": np.logical_and,
@@ -233,8 +259,8 @@ class _Decided(ast.NodeTransformer):
         return first
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
-        if ast.unparse(node.func) == "ndim":
-            return ast.Name("of_dimensions", ast.Load())
+        if ast.unparse(node.func) in PROPERTIES:
+            return ast.Name(f"of_{ast.unparse(node.func)}", ast.Load())
         return _call(ast.unparse(node.func), *map(self.visit, node.args))
 
 

@@ -37,6 +37,7 @@ ZEROS = "of numbers that are zero"
 # Of a trust coefficient or a time scale nothing would be left; and v += (1 - beta2) * (g * g - v), an average as good
 # as any, loses g to cancellation where beta2 is 0.
 NEVER_ZERO = {"lr", "tc", "inv_gamma", "beta1", "beta2", "beta3", "rho"}
+LARGE = "of large matrices"
 NO_NUMBERS = "of gradients that are no numbers"
 
 
@@ -85,11 +86,23 @@ def further_probes(rule: Rule, settable: Collection[str], per_step: Collection[s
     def zero(name: str, value: float) -> float:
         return value if name in NEVER_ZERO else 0.0
 
+    if size := max((slot.least for axis in rule.axes for choice in axis.table for slot in choice.slots), default=0):
+        yield _large(usual, size)
     yield _with(rule, constant, DECIMAL, decimal)
     yield _with(rule, constant, ZEROS, zero, still=5)
     yield _broken(constant)
     if late:
         yield _late(rule, constant, late)
+
+
+def _large(probe: Probe, size: int) -> Probe:
+    """A few steps of matrices of this size, of which one has a shorter dimension between its rows and its columns."""
+    random = np.random.default_rng([20150508, size])
+    shapes = ((size, size), (size, 2, size))
+    params, *grads = (
+        [random.standard_normal(shape, np.float32).astype(np.float64) for shape in shapes] for _ in "0123"
+    )
+    return Probe(params, grads, probe.hyper[: len(grads)], f"the run {LARGE}")
 
 
 def of_kind(probe: Probe, kind: str) -> Probe:

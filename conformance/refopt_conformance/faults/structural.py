@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from refopt.clocks import Clock, clocks
+from refopt.clocks import Clock, clocks, of_sets
 from refopt.engines.numpy_engine import NumpyEngine
 from refopt.rules._faults import reports
 from refopt.spec.backend import Slots
@@ -199,7 +199,7 @@ def always(program: Program) -> bool:
 
 
 def has_state(program: Program) -> bool:
-    return any(slot.clock == "element" for slot in program.slots)
+    return any(slot.clock in ("element", "set") for slot in program.slots)
 
 
 def counts(program: Program) -> bool:
@@ -208,7 +208,8 @@ def counts(program: Program) -> bool:
 
 
 def takes_norms(program: Program) -> bool:
-    return Clock.TENSOR in clocks(program)
+    """And could be joined: one long tensor has no rows."""
+    return Clock.TENSOR in clocks(program) and not of_sets(program)
 
 
 def reads_gradient(program: Program) -> bool:

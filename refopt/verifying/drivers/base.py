@@ -15,6 +15,7 @@ NEEDED = inspect.Parameter.empty  # the default of an argument that must be give
 # Two numbers that frameworks have as one argument, by names of their own where these have two.
 PAIRS = {
     "betas": ("beta1", "beta2"),
+    "eps": ("eps1", "eps2"),
     "etas": ("etaminus", "etaplus"),
     "step_sizes": ("step_size_min", "step_size_max"),
 }

@@ -14,7 +14,7 @@ from refopt.engines.dtypes import PARAMETER_DTYPES
 from refopt.rules import RULES
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError, given_twice, unknown
-from refopt.verifying.candidates import rule_name_of
+from refopt.verifying.candidates import is_negated, rule_name_of
 from refopt.verifying.drivers.base import PAIRS, is_number
 
 Result = TypeVar("Result")
@@ -55,7 +55,7 @@ class Names:
 
     `argument` has refopt's names and the subject's for them; `settable` are those that can be chosen when it is made,
     `per_step` those that can change between steps; `fixed` are the numbers that the user gave, `others` the arguments
-    that are none. `defaults` are its own numbers.
+    that are none. `defaults` are its own numbers. Those in `negated` have the other sign there.
     """
 
     argument: Mapping[str, str]
@@ -64,10 +64,11 @@ class Names:
     fixed: Mapping[str, float]
     others: Mapping[str, Any]
     defaults: Mapping[str, float]
+    negated: frozenset[str] = frozenset()
 
     def own(self, hyper: Mapping[str, float]) -> dict[str, float]:
-        """Numbers by the subject's own names."""
-        return {self.argument[name]: value for name, value in hyper.items()}
+        """Numbers by the subject's own names, and with its signs."""
+        return {self.argument[name]: -value if name in self.negated else value for name, value in hyper.items()}
 
 
 class Subject(Protocol):
@@ -114,10 +115,13 @@ def under(subject: SomeSubject, rule: Rule) -> SomeSubject:
 def names(subject: str, interface: Interface, options: Mapping[str, Any], rule: Rule | None = None) -> Names:
     """A subject's names beside the user's options. Raises RefoptError for options that it has not."""
     taking = options if interface.stated else interface.arguments
-    known = {own: ours for own in taking if (ours := rule_name_of(own, average=interface.average, rule=rule))}
+    single = [own for own in taking if not isinstance(interface.arguments.get(own), tuple)]  # pairs go by their parts
+    known = {own: ours for own in single if (ours := rule_name_of(own, average=interface.average, rule=rule))}
     if interface.any_number:
         known |= {name: name for name in _all_numbers(interface.average) if name not in known.values()}
     fixed, others = split_options(subject, options, known)
+    negated = frozenset(ours for own, ours in known.items() if is_negated(own, ours, rule))
+    fixed = {name: -value if name in negated else value for name, value in fixed.items()}
     for name in others:
         if name not in interface.arguments and not interface.any_argument:
             raise unknown(subject, "argument", name, interface.arguments)
@@ -126,8 +130,9 @@ def names(subject: str, interface: Interface, options: Mapping[str, Any], rule: 
     may = {ours for ours, own in argument.items() if interface.per_step is None or own in interface.per_step}
     taken = interface.arguments
     defaults = {n: float(taken[own]) for n, own in reversed(argument.items()) if is_number(taken.get(own))}
+    defaults = {name: -value if name in negated else value for name, value in defaults.items()}
     settable = frozenset(argument) - {n for n in QUIET - set(fixed) if not defaults.get(n)}
-    return Names(argument, settable, settable & may, fixed, others, defaults)
+    return Names(argument, settable, settable & may, fixed, others, defaults, negated)
 
 
 def _all_numbers(average: bool) -> list[str]:
