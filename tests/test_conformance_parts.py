@@ -199,7 +199,7 @@ def test_only_rules_with_norms_are_allowed_more() -> None:
         name.partition("/")[0]: Judge(Case(name, h, "float32"), "chain").growth for name, h in canonical().items()
     }
     assert {name: growth for name, growth in allowed.items() if growth} == dict.fromkeys(
-        ("lamb", "lars", "novograd", "prodigy"), norm_growth(33 * 17)
+        ("adafactor", "lamb", "lars", "muon", "novograd", "prodigy"), norm_growth(33 * 17)
     )
 
 

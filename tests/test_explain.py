@@ -2,7 +2,6 @@
 
 import json
 import math
-import random
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from explaining_cases import CASES, each_case, numbers
 from rich.console import Console
 
 from refopt.clocks import Clock
@@ -20,47 +20,10 @@ from refopt.explaining import explain, list_rules, show
 from refopt.explaining.inputs import GRADS, PARAMS, example
 from refopt.rules import RULES
 from refopt.spec.errors import RefoptError
-from refopt.spec.hyper import Hyper, conflict, reads, variants
+from refopt.spec.functions import newton_schulz, newton_schulz_dion
+from refopt.spec.hyper import Hyper
 
 DOCS = Path(__file__).parent.parent / "docs"
-
-# Not the defaults, so that no term vanishes. What the axes do not read is left out.
-NUMBERS = {
-    "lr": 0.125, "mu": 0.75, "wd": 0.0625, "beta1": 0.75, "beta2": 0.9, "eps": 0.01, "eps_root": 0.02,
-    "dampening": 0.3, "tc": 0.2, "power": 0.5, "inv_gamma": 2.0, "psi": 3.0, "threshold": 4.5, "lambd": 0.5, "t0": 1.0,
-    "start": 0.03, "d0": 0.25, "d_coef": 2.0, "max_norm": 0.5, "kappa": 0.7, "eps1": 0.01, "eps2": 0.125, "d": 0.5,
-}  # fmt: skip
-
-
-def single_changes() -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Every dialect as it is, then every choice that its rule's canonical source does not take, one at a time."""
-    for rule in RULES.values():
-        for dialect in rule.dialects:
-            yield rule.name, dialect.name, {}
-        first = {axis.name: axis.choices[0] for axis in rule.axes}
-        for axis in rule.axes:
-            for choice in axis.choices[1:]:
-                if conflict(rule, {**first, axis.name: choice}) is None:
-                    yield rule.name, "paper", {**first, axis.name: choice}
-
-
-def samples(count: int) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Combinations of choices, `count` of each rule."""
-    draw = random.Random(0)
-    for rule in RULES.values():
-        every = list(variants(rule))
-        for axes in draw.sample(every, min(count, len(every))):
-            yield rule.name, "paper", axes
-
-
-CASES = [*single_changes(), *samples(5)]
-NAMES = ["-".join([rule, dialect, *axes.values()]) for rule, dialect, axes in CASES]
-each_case = pytest.mark.parametrize(("rule", "dialect", "axes"), CASES, ids=NAMES)
-
-
-def numbers(rule: str, dialect: str, axes: dict[str, str]) -> dict[str, float]:
-    read = reads(RULES[rule], {**RULES[rule].hyper(dialect=dialect).axes, **axes})
-    return {name: NUMBERS.get(name, RULES[rule].hyper_parameter(name).default) for name in read}
 
 
 def engine_steps(hyper: Hyper, dtype: str, steps: int) -> Iterator[dict[str, Any]]:
@@ -114,7 +77,7 @@ SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", "0123456789+-"
 def as_python(shown: str) -> str:
     """The numbers of a line as a Python expression."""
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻]+", lambda m: f"**({m[0].translate(SUPERSCRIPTS)})", shown)
-    text = re.sub(r"√(\d[\d.]*(e[-+]\d+)?)", r"sqrt(\1)", text).replace("√", "sqrt").replace("Σ", "total")
+    text = re.sub(r"√(\d[\d.]*(e[-+]\d+)?|m..\([^()]*\))", r"sqrt(\1)", text).replace("√", "sqrt").replace("Σ", "total")
     text = re.sub(r"‖\(([^)]*)\)‖", r"hypot(\1)", re.sub(r"\|([^|]*)\|", r"abs(\1)", text))
     return text.replace("·", "*").replace("−", "-").replace("^", "**")
 
@@ -129,6 +92,10 @@ def test_numbers_compute_to_the_value(
     scope["hypot"] = lambda *x: math.sqrt(sum(value * value for value in x))
     scope |= {"float32": np.float32, "total": lambda *x: sum(x)}
     scope |= {"max": lambda *x: max(x), "min": lambda *x: min(x)}
+    scope |= {
+        "NS": lambda *x: newton_schulz(np.array(x))[0, 0],
+        "NSD": lambda *x: newton_schulz_dion(np.array(x))[0, 0],
+    }
     scope |= dict.fromkeys(("rowmean", "colmean"), lambda *x: sum(x) / len(x))
     given = {**axes, **numbers(rule, dialect, axes)}
     for step in explain(rule, dialect=dialect, dtype=dtype, **given).steps:
@@ -278,25 +245,6 @@ def test_json_has_what_the_text_has(rule: str, dialect: str, axes: dict[str, str
     nothing |= {"mean", "p"} if "r" in nothing else set()  # the example is a small matrix
     computed = [line["target"] for line in known["lines"] if line["target"] not in nothing]
     assert [[line["target"] for line in step["lines"]] for step in traced["steps"]] == [computed] * 3
-
-
-def test_a_vector_has_neither_rows_nor_columns() -> None:
-    (step,) = explain("adafactor", steps=1, params=[3.0, 4.0], grads=[[1.0, 2.0]], digits=4).steps
-    assert [given.symbol for given in step.given] == ["w₀", "g₁", "v₀"]
-    lines = {line.symbol: line for line in step.lines}
-    assert not {"r₁", "c₁", "p₁"} & lines.keys()
-    assert lines["v₁"].stages[:2] == ["= β₁·v₀ + (1 − β₁)·y₁", "= 0·0 + (1 − 0)·1"]
-    assert lines["v̂₁"].stages == ["= p₁ if ndim(g₁) > 1, else v₁", "= 1"]
-
-
-def test_of_a_stack_of_matrices_an_element_sees_its_own_row_and_column() -> None:
-    grads = np.arange(1.0, 13.0).reshape(2, 2, 3)
-    (step,) = explain("adafactor", steps=1, params=np.ones((2, 2, 3)), grads=[grads], coordinate=10, digits=4).steps
-    lines = {line.symbol: line.substituted for line in step.lines}
-    assert lines["r₁"].endswith("·rowmean(100, 121, 144)")
-    assert lines["c₁"].endswith("·colmean(64, 121)")
-    assert lines["mean₁"] == "colmean(64.67, 121.7)"
-    assert lines["p₁"] == "(121.7 / 93.17)·92.5"
 
 
 def test_unknown_format() -> None:

@@ -17,6 +17,7 @@ from refopt_conformance.checks import checks
 from refopt_conformance.distance import distance
 from refopt_conformance.faults.matrix import CONTROL, ENGINES, attempt, published, suspects
 from refopt_conformance.inputs import OF_MODELS, TREE
+from refopt_conformance.matrices import MATRIX, quantity_of
 from refopt_conformance.reference import SHORT, State, Step, average, chain
 
 RULE = pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
@@ -113,13 +114,17 @@ def _apart(one: Hyper, other: Hyper, numbers: str) -> float:
     cases = [Case(f"{one.rule.name}/power", hyper, "float32", leaves, numbers) for hyper in (one, other)]
     largest = 0.0
     for mine, its in zip(*(_states(case) for case in cases), strict=True):
-        for quantity, a, b in (("parameter", mine.params, its.params), *_slots(mine, its)):
+        for quantity, a, b in ((quantity_of(one.program), mine.params, its.params), *_slots(mine, its)):
             narrow = [x.astype(np.float32) for x in a]
             for x, y in zip(narrow, b, strict=True):
                 if x.size:
-                    ulps = distance(x, y, np.abs(y))
+                    ulps = distance(x, y, _largest_of(y) if quantity == MATRIX else np.abs(y))
                     largest = max(largest, float(np.max(ulps)) / BUDGETS[quantity, "float32", CHAIN].ulps)
     return largest
+
+
+def _largest_of(x: np.ndarray) -> float:
+    return float(np.max(np.abs(x[np.isfinite(x)]), initial=0.0))
 
 
 def _states(case: Case) -> list[State]:

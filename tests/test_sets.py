@@ -78,3 +78,22 @@ def test_means_of_rows_and_columns(x: np.ndarray, least: int, rows: object, colu
         == SHAPES["vectors"](x.shape, least)
         == ((0,) if SHAPES["rows"](x.shape, least) != (0,) else x.shape)
     )
+
+
+def test_a_vector_has_neither_rows_nor_columns() -> None:
+    (step,) = explain("adafactor", steps=1, params=[3.0, 4.0], grads=[[1.0, 2.0]], digits=4).steps
+    assert [given.symbol for given in step.given] == ["w₀", "g₁", "v₀"]
+    lines = {line.symbol: line for line in step.lines}
+    assert not {"r₁", "c₁", "p₁"} & lines.keys()
+    assert lines["v₁"].stages[:2] == ["= β₁·v₀ + (1 − β₁)·y₁", "= 0·0 + (1 − 0)·1"]
+    assert lines["v̂₁"].stages == ["= p₁ if ndim(g₁) > 1, else v₁", "= 1"]
+
+
+def test_of_a_stack_of_matrices_an_element_sees_its_own_row_and_column() -> None:
+    grads = np.arange(1.0, 13.0).reshape(2, 2, 3)
+    (step,) = explain("adafactor", steps=1, params=np.ones((2, 2, 3)), grads=[grads], coordinate=10, digits=4).steps
+    lines = {line.symbol: line.substituted for line in step.lines}
+    assert lines["r₁"].endswith("·rowmean(100, 121, 144)")
+    assert lines["c₁"].endswith("·colmean(64, 121)")
+    assert lines["mean₁"] == "colmean(64.67, 121.7)"
+    assert lines["p₁"] == "(121.7 / 93.17)·92.5"

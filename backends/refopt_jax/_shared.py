@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from refopt.spec.errors import Unsupported
+
 Axes = Mapping[str, str]
 Scalar = Any  # a Python or NumPy float on the host, a 0-d array inside a trace
 Slots = dict[str, jax.Array]
@@ -106,6 +108,16 @@ def ride(axes: Axes, c: Any, g: jax.Array, scaled: jax.Array, u: jax.Array) -> t
     ahead = carried(c.mu, c.mu_rest, u, c.one_minus_mu * g if axes["nesterov"] == "scaled" else g)
     step = u if axes["nesterov"] == "no" else ahead
     return (step if axes["lr_at"] == "inside" else c.lr * step), u
+
+
+def refuse_shards(w: jax.Array, because: str) -> None:
+    """Refuse a parameter that an Explicit mesh cuts, of a rule that looks along its dimensions; Auto meshes gather."""
+    sharding = getattr(jax.typeof(w), "sharding", None) if hasattr(jax, "typeof") else None
+    if sharding is not None and any(sharding.spec) and sharding.mesh.explicit_axes:
+        raise Unsupported(
+            f"jax: {because}, and a parameter of this Explicit mesh is cut as {sharding.spec}; replicate it, or make"
+            f" the mesh's axes Auto"
+        )
 
 
 def norm(x: jax.Array) -> jax.Array:

@@ -31,6 +31,7 @@ from refopt_jax import (
     lars,
     lion,
     momentum,
+    muon,
     nadam,
     novograd,
     prodigy,
@@ -123,6 +124,7 @@ PORTS = {
             "v": adafactor.shape_of_vector,
         },
     ),
+    "muon": Port(muon.CHOICES, muon.Coefficients, muon.coefficients, muon.update),
     "ema": Port(ema.CHOICES, ema.Coefficients, ema.coefficients, ema.update, average=ema.average),
 }
 

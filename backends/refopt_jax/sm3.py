@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from refopt.spec.errors import Unsupported
-from refopt_jax._shared import STATE, Axes, Scalar, Slots, carried, rounded, two_parts
+from refopt_jax._shared import STATE, Axes, Scalar, Slots, carried, refuse_shards, rounded, two_parts
 
 CHOICES = {
     "accumulators": ("elements", "gradients"),
@@ -60,7 +59,7 @@ def shape_of_accumulators(axes: Axes, shape: tuple[int, ...]) -> tuple[int, ...]
 
 def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots) -> tuple[jax.Array, Slots]:
     """One step of one parameter."""
-    _refuse_shards(w)
+    refuse_shards(w, "sm3 keeps an accumulator for each index along each dimension in one array")
     c = rounded(c, w.dtype)
     b = slots["b"]
     if axes["accumulators"] == "gradients":
@@ -78,16 +77,6 @@ def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots
             u = jnp.where(v > 0, u, 0 * g)
     m = carried(c.beta1, c.beta1_rest, slots["m"], c.one_minus_beta1 * u)
     return w - c.lr * m, {"m": m, "b": b}
-
-
-def _refuse_shards(w: jax.Array) -> None:
-    """The accumulators of dimensions that are cut otherwise cannot stand in one array of an Explicit mesh."""
-    sharding = getattr(jax.typeof(w), "sharding", None) if hasattr(jax, "typeof") else None
-    if sharding is not None and any(sharding.spec) and sharding.mesh.explicit_axes:
-        raise Unsupported(
-            f"jax: sm3 keeps an accumulator for each index along each dimension in one array, and a parameter of this"
-            f" Explicit mesh is cut as {sharding.spec}; replicate it, or make the mesh's axes Auto"
-        )
 
 
 def _least(a: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -33,7 +33,9 @@ class Port(NamedTuple):
     `takes_norms`, it is also given the function `norms` of lists like w: of sharded tensors w is a shard, and its norm
     not that of the tensor; if it `takes_sizes`, the numbers of elements of the tensors. If it `takes_totals`, it is a
     generator, which is given the function `sums` too: it yields what its tensors add to a total of the model, a float64
-    scalar on their device, and is sent the total; in all calls that make up a step totals come in the same order.
+    scalar on their device, and is sent the total; in all calls that make up a step totals come in the same order. If it
+    `takes_whole` tensors, it looks along their dimensions, and is given no shards; nor is a rule with slots "of"
+    dimensions.
     """
 
     choices: Mapping[str, tuple[str, ...]]
@@ -44,6 +46,7 @@ class Port(NamedTuple):
     takes_norms: bool = False
     takes_sizes: bool = False
     takes_totals: bool = False
+    takes_whole: bool = False
 
     def tensors(self, axes: Axes) -> list[str]:
         """The slots that are one tensor per parameter."""

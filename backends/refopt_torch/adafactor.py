@@ -42,7 +42,7 @@ def adafactor_(
     if axes["scale"] == "parameter":
         alpha = _at_least(norms(w) / roots, eps2, axes) * rho
 
-    enters, added = float(t) ** -kappa, eps1 if axes["eps_at"] == "squares" else 0.0
+    enters, added = t**-kappa, eps1 if axes["eps_at"] == "squares" else 0.0
     square = torch._foreach_add(torch._foreach_mul(g, g), added)
     estimates = []
     for i, s in enumerate(square):

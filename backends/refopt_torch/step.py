@@ -30,6 +30,7 @@ from refopt_torch.lamb import LAMB
 from refopt_torch.lars import LARS
 from refopt_torch.lion import LION
 from refopt_torch.momentum import MOMENTUM
+from refopt_torch.muon import MUON
 from refopt_torch.nadam import NADAM
 from refopt_torch.novograd import NOVOGRAD
 from refopt_torch.prodigy import PRODIGY
@@ -67,6 +68,7 @@ PORTS: dict[str, Port] = {
     "prodigy": PRODIGY,
     "sm3": SM3,
     "adafactor": ADAFACTOR,
+    "muon": MUON,
     "ema": EMA,
 }
 
@@ -158,10 +160,10 @@ def check_step(
         raise RefoptError(f"torch: {rule} {wanted}")
     if grads is not None:
         _check_like("gradient", grads, params, [p.dtype for p in params])
+    if port.takes_whole or any(str(init).startswith("zeros of ") for init in port.slots(axes).values()):
+        for param in params:
+            _check_whole(param)
     for name in port.tensors(axes):
-        if str(port.slots(axes)[name]).startswith("zeros of "):
-            for param in params:
-                _check_whole(param)
         _check_like(f"slot {name}", slots[name], params, kept, str(port.slots(axes)[name]))
 
 

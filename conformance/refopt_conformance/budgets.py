@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias
 
 from refopt.spec.functions import BLOCK, LANES
+from refopt_conformance.matrices import AMPLIFIED, MATRIX
 from refopt_conformance.worst import measured
 
 Key: TypeAlias = tuple[str, str, str]  # quantity, precision (the dtype, or `pure_bfloat16`), mode
@@ -42,6 +43,10 @@ _LONG = "two thousand roundings of a parameter that goes back and forth, all in 
 _NORM = "as one step; beyond that, what the tree of additions of a norm may lose (norm_growth)"
 _AVERAGE = "a function of the slots that the backend has: a rounding or two, however far these have drifted"
 _NUMBER = "one float64 operation a step, on the host: there is one way to compute it"
+_MATRIX = "a rounding of the matrix, times the slope of the iteration at zero; as of its largest element"
+_COLUMN = "of one column, whose singular value is 1: there the slope is small; and what sums of many squares lose"
+_MATRIX_HALF = "computed in float32, whose roundings the slope multiplies, and rounded once"
+_FLOAT16, _BFLOAT16 = (0.51 + AMPLIFIED / 2**digits for digits in (13, 16))  # that float32 has more
 _ESTIMATE = "made of sums over the model, whose terms are rounded; what is left of these is held against nearby"
 
 _TABLE: tuple[tuple[str, str, dict[str, float], str], ...] = (
@@ -63,6 +68,20 @@ _TABLE: tuple[tuple[str, str, dict[str, float], str], ...] = (
     ("average", LONG_CHAIN, {"float32": 3, "float64": 2}, _AVERAGE),
     ("number", ONE_STEP, {"float32": 0, "float64": 0, "float16": 0, "bfloat16": 0}, _NUMBER),
     ("number", CHAIN, {"float32": 0, "float64": 0, "float16": 0, "bfloat16": 0}, _NUMBER),
+    *((MATRIX, mode, {"float32": AMPLIFIED, "float64": AMPLIFIED}, _MATRIX) for mode in (ONE_STEP, CHAIN)),
+    (MATRIX, LONG_CHAIN, {"float32": 2 * AMPLIFIED, "float64": AMPLIFIED}, _LONG),
+    (MATRIX, LARGE_TENSOR, {"float32": 60, "float64": 15}, _COLUMN),
+    (MATRIX, ONE_STEP, {"float16": _FLOAT16, "bfloat16": _BFLOAT16}, _MATRIX_HALF),
+    (MATRIX, CHAIN, {"float16": 16, "bfloat16": 16}, _HALF_DRIFT),
+    *(
+        (
+            MATRIX,
+            mode,
+            {"pure_float16": _FLOAT16, "pure_bfloat16": _BFLOAT16},
+            _MATRIX_HALF,
+        )
+        for mode in (ONE_STEP, CHAIN)
+    ),
     *(
         ("estimate", mode, dict.fromkeys(("float32", "float64", "float16", "bfloat16"), 8.0), _ESTIMATE)
         for mode in (ONE_STEP, CHAIN, LONG_CHAIN, LARGE_TENSOR)

@@ -19,6 +19,7 @@ from refopt.rules import RULES
 from refopt.spec.declare import Rule
 from refopt.spec.hyper import Hyper, conflict, variants
 from refopt_conformance.inputs import OF_ELEMENTS, OF_LARGE, OF_MATRICES, OF_MODELS, OF_TENSORS, TREE
+from refopt_conformance.matrices import comes_back
 
 DTYPES = ("float32", "float64")
 HALF_DTYPES = ("float16", "bfloat16")
@@ -67,8 +68,10 @@ class Case:
         """Whether each step is compared from the state that the backend has: what it rounds, its next steps amplify.
 
         State of few digits may stand still, and an estimate that is made of small differences scales all that follows.
+        What the function of a matrix made of a rounding it multiplies again, where decay brings it into the state.
         """
-        return self.pure or estimates(self.conventions.program)
+        program = self.conventions.program
+        return self.pure or estimates(program) or comes_back(program)
 
     @property
     def coarse(self) -> bool:

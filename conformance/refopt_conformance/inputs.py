@@ -68,8 +68,8 @@ OF_REGIMES: dict[str, tuple[int, ...]] = {  # of four elements all: of the other
     "burst": (1, 2, 1, 2, 1, 1),
 }
 TREE = {**SHAPES, **ZEROS, **dict.fromkeys(REGIMES, (4,)), **OF_REGIMES}
-# For rules that look along dimensions: what one element does to its row and its column.
-OF_MATRICES: dict[str, tuple[int, ...]] = {"nan_matrix": (2, 2)}
+# For rules that look along dimensions: what one element does to its row and its column, and which the columns are.
+OF_MATRICES: dict[str, tuple[int, ...]] = {"nan_matrix": (2, 2), "2x3x2": (2, 3, 2)}
 # For those that tell large matrices apart: two dimensions of at least 128, beside which there is a shorter one.
 OF_LARGE: dict[str, tuple[int, ...]] = {"129x2x128": (129, 2, 128)}
 REGIME_OF = {"nan_matrix": "nan_lane"}

@@ -18,6 +18,7 @@ from refopt_conformance.distance import distance
 from refopt_conformance.inputs import SHAPE_OF, regimes_of
 from refopt_conformance.kinds import first_other
 from refopt_conformance.leniency import below_normal, few_digits, flushed, with_signs
+from refopt_conformance.matrices import MATRIX, largest, quantity_of
 from refopt_conformance.nearby import between, divides, jumped, jumps, nearby, of_estimate, rounding
 from refopt_conformance.reference import State, Step, average, narrow
 
@@ -201,6 +202,8 @@ class Judge:
             actual = with_signs(actual, wide, size > 0)
         if not self.signs:
             actual = with_signs(actual, wide, True)
+        if quantity == "parameter" and (quantity := quantity_of(step.hyper.program)) == MATRIX:
+            size = largest(size, self.counts)
         unit = PARAMETER_DTYPES[self.case.dtype] if self._drifts else None
         ulps = distance(actual, wide, size, unit)
         budget = BUDGETS[quantity, self.case.precision, self.mode]
@@ -214,7 +217,7 @@ class Judge:
         ulps = np.where(lost, 0.0, ulps)
         if quantity != "average" and not (ulps <= allowed).all():
             states = nearby(step, self._rounding)
-            others = [_flat(state.params if quantity == "parameter" else state.slots[name]) for state in states]
+            others = [_flat(state.params if name == "w" else state.slots[name]) for state in states]
             ulps = np.where(ulps <= allowed, ulps, between(actual, wide, others, size, unit))
         self.acceptable += int((over & (ulps <= allowed)).sum())
         if exactly is not None:

@@ -47,6 +47,15 @@ CLAIMS = (
 )  # fmt: skip
 
 
+# Why an implementation of a rule is none, where its first deviation does not say it.
+REMARKS = {
+    ("torch.optim:Muon", "muon"): "it iterates in bfloat16 whatever the dtype of the parameters, and the iteration "
+    "multiplies what that rounds by up to 485, so that a few digits are left, too few to tell conventions by",
+    ("keras.optimizers:Muon", "muon"): "keras.ops.norm is float32 though parameters are float64; with float32 "
+    "parameters it conforms",
+}
+
+
 def disagreements(row: Row) -> Iterator[Claim]:
     """The claims on an implementation that what was measured excludes."""
     for claim in CLAIMS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from refopt.atlas.claims import Claim, disagreements
+from refopt.atlas.claims import REMARKS, Claim, disagreements
 from refopt.atlas.document import Atlas, Row
 from refopt.rules import RULES
 from refopt.spec.declare import Rule
@@ -103,7 +103,8 @@ def _reason(row: Row) -> str:
         return " ".join(str(verdict["reason"]).replace(f"{row.target}: ", "").split())
     first = verdict["first"]
     where = f", from which it differs at step {first['step']}" if first else ""
-    return f"none of the rules here; the nearest is {verdict['rule']}{where}"
+    remark = REMARKS.get((row.target, verdict["rule"]), "")
+    return f"none of the rules here; the nearest is {verdict['rule']}{where}{remark and f': {remark}'}"
 
 
 def _ulps(distance: float | str | None) -> str:

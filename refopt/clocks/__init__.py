@@ -7,7 +7,17 @@ set; arrays to the element. An expression takes the fastest clock in it. The clo
 and what a sharded run must exchange: for element work nothing, for all others a reduction.
 """
 
-from refopt.clocks.analysis import Clock, clock_of, clocks, estimates, has_rows, of_elements, of_model, of_sets
+from refopt.clocks.analysis import (
+    Clock,
+    clock_of,
+    clocks,
+    estimates,
+    has_rows,
+    matrix_functions,
+    of_elements,
+    of_model,
+    of_sets,
+)
 from refopt.clocks.plan import Plan, Reduction, Stage, plan
 
 __all__ = [
@@ -19,6 +29,7 @@ __all__ = [
     "clocks",
     "estimates",
     "has_rows",
+    "matrix_functions",
     "of_elements",
     "of_model",
     "of_sets",

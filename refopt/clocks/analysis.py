@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from functools import cache
 
-from refopt.spec.functions import FROM_SETS, OF_SETS, PROPERTIES, REDUCTIONS, TOTALS
+from refopt.spec.functions import FROM_SETS, OF_MATRICES, OF_SETS, PROPERTIES, REDUCTIONS, TOTALS
 from refopt.spec.lines import source_of
 from refopt.spec.program import Program
 
@@ -68,13 +68,20 @@ def clocks(program: Program) -> tuple[Clock, ...]:
 @cache
 def of_elements(program: Program) -> bool:
     """Whether no element depends on another, nor on the tensor that it stands in."""
-    return not (program.sets or {Clock.MODEL, Clock.TENSOR, Clock.SET} & {*clocks(program)})
+    return not (of_sets(program) or {Clock.MODEL, Clock.TENSOR} & {*clocks(program)})
 
 
 @cache
 def of_sets(program: Program) -> bool:
-    """Whether an element may depend on those that it shares an index with, along some dimension."""
-    return bool(program.sets) or Clock.SET in clocks(program)
+    """Whether it looks along dimensions: an element may depend on those of its row, or of the matrix it stands in."""
+    return bool(program.sets) or Clock.SET in clocks(program) or bool(matrix_functions(program))
+
+
+@cache
+def matrix_functions(program: Program) -> tuple[str, ...]:
+    """The functions that it calls which take a tensor as a matrix, all elements at once."""
+    calls = (node for line in program.lines for node in ast.walk(line.value) if isinstance(node, ast.Call))
+    return tuple(dict.fromkeys(name for node in calls if (name := source_of(node.func)) in OF_MATRICES))
 
 
 @cache

@@ -16,7 +16,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from refopt.clocks import of_model, of_sets
+from refopt.clocks import matrix_functions, of_model, of_sets
 from refopt.clocks.plan import Plan, plan, tests
 from refopt.engines.arena import Layout, addresses, layout, overlap
 from refopt.engines.dtypes import compute_dtype, rounded, slot_dtype
@@ -49,8 +49,9 @@ class NumbaEngine(NumpyEngine):
                 f" kernels see one at a time; run it on the numpy, jax or torch backend"
             )
         if of_sets(hyper.program):
+            by = ", ".join((*hyper.program.sets, *matrix_functions(hyper.program)))
             return (
-                f"numba: {hyper.rule.name} looks along the dimensions of a parameter ({', '.join(hyper.program.sets)}),"
+                f"numba: {hyper.rule.name} looks along the dimensions of a parameter ({by}),"
                 f" and its kernels see a parameter as one row; run it on the numpy, jax or torch backend"
             )
         return super().supports(hyper, dtype, device)

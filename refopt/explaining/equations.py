@@ -12,7 +12,14 @@ from refopt.spec.functions import MEANS
 from refopt.spec.lines import source_of
 
 OPERATORS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
-CALLED = {"maximum": "max", "minimum": "min", "row_means": "rowmean", "column_means": "colmean"}
+CALLED = {
+    "maximum": "max",
+    "minimum": "min",
+    "row_means": "rowmean",
+    "column_means": "colmean",
+    "newton_schulz": "NS",
+    "newton_schulz_dion": "NSD",
+}
 
 
 @dataclass(frozen=True)

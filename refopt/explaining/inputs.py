@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from refopt.clocks import has_rows
+from refopt.clocks import has_rows, matrix_functions
 from refopt.engines.dtypes import PARAMETER_DTYPES, refuse_dtype
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import Hyper
 from refopt.spec.program import Program
 
-# Repeated as often as needed; of a rule of rows and columns, two together. Signs change, so that averages and largest
-# values so far have something to show.
+# Repeated as often as needed; of a rule of matrices, two together. Signs change, so that averages and largest values so
+# far have something to show.
 PARAMS = ((0.5, -1.0, 2.0), (0.4, -0.9, 1.8), (0.6, -0.7, 1.9))
 GRADS = ((0.5, -0.25, 0.1), (0.3, 0.2, -0.4), (-0.2, 0.1, 0.6))
 
 
 def example(program: Program, some: Sequence[tuple[float, ...]], n: int) -> Any:
-    """The parameter or the gradient number n: a vector or, where rows and columns are averaged, a matrix."""
+    """The parameter or the gradient number n: a vector or, for rules of rows and columns or matrices, a matrix."""
     first, second = some[n % len(some)], some[(n + 1) % len(some)]
-    return [first[:2], second[:2]] if has_rows(program) else first
+    return [first[:2], second[:2]] if has_rows(program) or matrix_functions(program) else first
 
 
 @dataclass(frozen=True)

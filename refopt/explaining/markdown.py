@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from refopt.clocks import has_rows, of_sets
+from refopt.clocks import has_rows, matrix_functions, of_sets
 from refopt.explaining.equations import aligned
 from refopt.explaining.facts import equations, facts
 from refopt.explaining.layout import initial, number
 from refopt.explaining.notation import LATEX
 from refopt.explaining.symbols import NormOf
 from refopt.spec.hyper import Hyper
+from refopt.spec.program import Program
 
 CLOCKS = "[Clocks](../clocks.md) says what step, model, tensor, set and element mean."
 ALONG = (
@@ -22,6 +23,10 @@ ROWS = (
     "The row mean of an element is over its row, the column mean over its column; rows and columns being those of the"
     " last two dimensions, unless an axis says otherwise. What a tensor has not, a vector's rows or the elements of a"
     " matrix, is not kept of it."
+)
+MATRIX = (
+    "NS is the iteration of Newton and Schulz, five steps from the tensor as a matrix: X becomes aX + (bA + cA²)X with"
+    " A = XXᵀ, as `refopt/spec/newton_schulz.py` says step by step. NSD is the same with the coefficients of Dion."
 )
 SUM = "Σ runs over all elements of the tensor."
 
@@ -37,7 +42,7 @@ def page(hyper: Hyper) -> str:
         f"```python\n{known['source']}```",
         f"$$\n{aligned(named, LATEX)}\n$$",
         *([SUM] if any(isinstance(line.target, NormOf) for line in named) else []),
-        *([ROWS if has_rows(hyper.program) else ALONG] if of_sets(hyper.program) else []),
+        *([_dimensions(hyper.program)] if of_sets(hyper.program) else []),
         "## Line by line",
         _table(
             ("line", "computed once per", "written by"),
@@ -60,6 +65,13 @@ def page(hyper: Hyper) -> str:
         "\n".join(f"- [{plain(r['work'])}]({r['url']}): {plain(r['where'])}" for r in known["references"]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _dimensions(program: Program) -> str:
+    """What is meant by the functions that look along dimensions."""
+    if matrix_functions(program):
+        return MATRIX
+    return ROWS if has_rows(program) else ALONG
 
 
 def _hyper_parameter(p: dict[str, Any], known: dict[str, Any]) -> tuple[str, ...]:

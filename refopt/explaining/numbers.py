@@ -16,8 +16,19 @@ from refopt.explaining.equations import CALLED, Writer
 from refopt.explaining.notation import UNICODE, Level, Part, number
 from refopt.explaining.symbols import NamedLine, NormOf
 from refopt.spec import sets
-from refopt.spec.functions import FROM_SETS, FUNCTIONS, MEANS, OF_SETS, PROPERTIES, REDUCTIONS, TOTALS, Scalar
+from refopt.spec.functions import (
+    FROM_SETS,
+    FUNCTIONS,
+    MEANS,
+    OF_MATRICES,
+    OF_SETS,
+    PROPERTIES,
+    REDUCTIONS,
+    TOTALS,
+    Scalar,
+)
 from refopt.spec.lines import source_of
+from refopt.spec.newton_schulz import matrix
 
 SHOWN = 4  # elements of a tensor that a norm shows
 LEFT_OUT = "…"
@@ -135,6 +146,8 @@ class Numbers:
                 return UNICODE.call(_word(node), [Part(text) for text in self._texts(seen)])
             case ast.Call() if source_of(node.func) in TOTALS:
                 return UNICODE.total(Part(", ".join(self._elements(node.args[0]))))
+            case ast.Call() if (name := source_of(node.func)) in OF_MATRICES:
+                return UNICODE.call(CALLED[name], [Part(text) for text in self._matrix(node.args[0])])
             case ast.Call() if source_of(node.func) in PROPERTIES:
                 return number(str(int(compute(node, self.values))))
         return None
@@ -155,6 +168,14 @@ class Numbers:
             raise ValueError(f"{name}: a tensor of shape {like.shape} has none; lines of nothing are left out")
         mine = sets.line(value, self.view.shape, self.view.coordinate, found[MEANS[name]])
         return UNICODE.call(CALLED[name], [Part(text) for text in self._texts(mine)])
+
+    def _matrix(self, node: ast.expr) -> list[str]:
+        """The rows of a small matrix; of others the elements."""
+        value = compute(node, self.values)
+        rows, columns = matrix(value.shape)
+        if value.size > SHOWN or rows == 1 or columns == 1:
+            return self._texts(value)
+        return [f"({', '.join(self._texts(row))})" for row in value.reshape(rows, columns)]
 
     def _elements(self, node: ast.expr) -> list[str]:
         """The elements of an array expression; of many, the first and the last."""

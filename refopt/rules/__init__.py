@@ -16,6 +16,7 @@ from refopt.rules.lamb import LAMB
 from refopt.rules.lars import LARS
 from refopt.rules.lion import LION
 from refopt.rules.momentum import MOMENTUM
+from refopt.rules.muon import MUON
 from refopt.rules.nadam import NADAM
 from refopt.rules.novograd import NOVOGRAD
 from refopt.rules.prodigy import PRODIGY
@@ -56,6 +57,7 @@ RULES: dict[str, Rule] = {
         PRODIGY,
         SM3,
         ADAFACTOR,
+        MUON,
         EMA,
     )
 }

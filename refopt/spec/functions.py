@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from refopt.spec import newton_schulz as iteration
 from refopt.spec import sets
 
 BLOCK = 4096  # elements under one leaf of the reduction tree
@@ -154,6 +155,26 @@ def size(x: Any) -> Scalar:
     return Scalar(np.size(x))
 
 
+def rows(x: Any) -> Scalar:
+    """The number of rows of a tensor as a matrix: its first dimension; a vector is one column."""
+    return Scalar(iteration.matrix(np.shape(x))[0])
+
+
+def columns(x: Any) -> Scalar:
+    """The number of columns of a tensor as a matrix: of all dimensions but the first."""
+    return Scalar(iteration.matrix(np.shape(x))[1])
+
+
+def newton_schulz(x: np.ndarray) -> np.ndarray:
+    """The matrix, of norm 1 or less, with singular values near 1 in place of its own: five steps, Jordan's numbers."""
+    return iteration.newton_schulz(np.asarray(x), np.shape(x))
+
+
+def newton_schulz_dion(x: np.ndarray) -> np.ndarray:
+    """The same, with the numbers of Dion, which differ from step to step."""
+    return iteration.newton_schulz(np.asarray(x), np.shape(x), iteration.DION)
+
+
 def total(x: Any) -> Scalar:
     """The sum of all elements over all parameters of the model, as a weak float64 scalar; alone in its line.
 
@@ -215,12 +236,18 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "outer": outer,
     "size": size,
     "second_size": second_size,
+    "rows": rows,
+    "columns": columns,
+    "newton_schulz": newton_schulz,
+    "newton_schulz_dion": newton_schulz_dion,
     "total": total,
 }
 REDUCTIONS = frozenset({"norm"})  # need a pass over the tensor
 TOTALS = frozenset({"total"})  # need a pass over the model
-PROPERTIES = frozenset({"ndim", "size", "second_size"})  # known from the shape alone
+PROPERTIES = frozenset({"ndim", "size", "second_size", "rows", "columns"})  # known from the shape alone
 MEANS = {"row_means": 1, "column_means": 0}  # by which of the pair (`refopt.spec.sets.pair`) they are over
 OF_SETS = frozenset({"max_along", "vector", *MEANS})  # one number for each set of elements (`refopt.spec.sets`)
 FROM_SETS = frozenset({"min_along", "outer"})  # one for each element, from those of its sets
+# One for each element, from all elements as a matrix; and the numbers that each takes (`refopt.spec.newton_schulz`).
+OF_MATRICES = {"newton_schulz": iteration.QUINTIC, "newton_schulz_dion": iteration.DION}
 JUMPS = frozenset({"sign", "where"})  # one rounding of the argument may change the answer by any amount

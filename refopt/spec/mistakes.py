@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 
 from refopt.spec.functions import Scalar
+from refopt.spec.newton_schulz import QUINTIC, Triple, newton_schulz
 
 
 def bfloat16(x: Any) -> Any:
@@ -53,9 +54,48 @@ def min_along_first(a: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.array(np.broadcast_to(first, shape))
 
 
-OF_PLACES = frozenset(
-    {"without_last", "first_half", "min_along_first"}
-)  # know which element stands where in its tensor
-MISTAKES: dict[str, Callable[..., Any]] = {
-    one.__name__: one for one in (bfloat16, float32, without_nan, without_last, first_half, min_along_first)
-}
+CUBIC: tuple[Triple, ...] = ((1.5, -0.5, 0.0),) * 5
+
+
+def newton_schulz_cubic(x: np.ndarray) -> np.ndarray:
+    """The iteration with the coefficients that it had before Muon."""
+    return newton_schulz(x, np.shape(x), CUBIC)
+
+
+def newton_schulz_of_four(x: np.ndarray) -> np.ndarray:
+    """Four of its five steps."""
+    return newton_schulz(x, np.shape(x), QUINTIC[:4])
+
+
+def newton_schulz_unturned(x: np.ndarray) -> np.ndarray:
+    """A tall matrix comes back transposed, its rows one after the other."""
+    tall = np.shape(x)[:1] > (int(np.prod(np.shape(x)[1:])),)
+    wide = newton_schulz(x, np.shape(x))
+    return wide.reshape(len(wide), -1).T.reshape(x.shape) if tall else wide
+
+
+def newton_schulz_by_last(x: np.ndarray) -> np.ndarray:
+    """All dimensions but the last are the rows."""
+    flat = np.asarray(x).reshape(-1, *np.shape(x)[-1:]) if x.ndim > 2 else np.asarray(x)
+    return newton_schulz(flat, flat.shape).reshape(x.shape)
+
+
+def newton_schulz_in_bfloat16(x: np.ndarray) -> np.ndarray:
+    """Every step begins and ends in bfloat16."""
+    for triple in QUINTIC:
+        x = newton_schulz(bfloat16(x), np.shape(x), (triple,))
+    return bfloat16(x)
+
+
+_PLACED = (
+    without_last,
+    first_half,
+    min_along_first,
+    newton_schulz_cubic,
+    newton_schulz_of_four,
+    newton_schulz_unturned,
+    newton_schulz_by_last,
+    newton_schulz_in_bfloat16,
+)
+OF_PLACES = frozenset(one.__name__ for one in _PLACED)  # know which element stands where in its tensor
+MISTAKES: dict[str, Callable[..., Any]] = {one.__name__: one for one in (bfloat16, float32, without_nan, *_PLACED)}

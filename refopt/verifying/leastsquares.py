@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from refopt.spec import sets
+from refopt.spec import newton_schulz, sets
 from refopt.spec.declare import HyperParameter
 from refopt.spec.functions import FUNCTIONS as REFERENCE
-from refopt.spec.functions import MEANS, PROPERTIES
+from refopt.spec.functions import MEANS, OF_MATRICES, PROPERTIES
 from refopt.spec.lines import Line, source_of
 from refopt.spec.program import Program
 from refopt.verifying.samples import Sample
@@ -102,6 +102,7 @@ class Model:
                     "max_along": self.max_along,
                     "row_means": partial(self.means, "row_means"),
                     "column_means": partial(self.means, "column_means"),
+                    **{name: partial(self.newton_schulz, steps) for name, steps in OF_MATRICES.items()},
                 }
                 values = {**now, **state, **({"w": w, "g": g} if program.reads_gradient else {"w": g})}
                 exec(self.update, values)
@@ -156,6 +157,15 @@ class Model:
                 whole = own.reshape((*own.shape[:-1], *shape))
                 axis = found[MEANS[name]] - len(shape)
                 own[...] = np.broadcast_to(whole.mean(axis, keepdims=True), whole.shape).reshape(own.shape)
+        return out
+
+    def newton_schulz(self, steps: Sequence[newton_schulz.Triple], x: np.ndarray) -> np.ndarray:
+        """Of every tensor as a matrix; zero beyond its end."""
+        out = np.zeros(x.shape)
+        for row, shape in enumerate(self.given.shapes):
+            own = x[..., row, : math.prod(shape)]
+            found = newton_schulz.newton_schulz(own.reshape((*own.shape[:-1], *shape)), shape, steps)
+            out[..., row, : math.prod(shape)] = found.reshape(own.shape)
         return out
 
     def slopes(self, y: np.ndarray, base: np.ndarray, size: np.ndarray | None = None) -> np.ndarray:
@@ -259,8 +269,8 @@ class _Decided(ast.NodeTransformer):
         return first
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
-        if ast.unparse(node.func) in PROPERTIES:
-            return ast.Name(f"of_{ast.unparse(node.func)}", ast.Load())
+        if (name := ast.unparse(node.func)) in PROPERTIES:
+            return ast.Name(f"of_{name}", ast.Load())
         return _call(ast.unparse(node.func), *map(self.visit, node.args))
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from refopt.spec.functions import FROM_SETS, FUNCTIONS, OF_SETS, PROPERTIES, REDUCTIONS, TOTALS, Scalar
+from refopt.spec.functions import FROM_SETS, FUNCTIONS, OF_MATRICES, OF_SETS, PROPERTIES, REDUCTIONS, TOTALS, Scalar
 from refopt.spec.lines import Line, source_of
 from refopt.spec.mistakes import MISTAKES, OF_PLACES
 from refopt.spec.program import is_total
@@ -79,7 +79,7 @@ def of_tensors(lines: Sequence[Line]) -> bool:
 
     Or all of them, for what they add up to.
     """
-    return bool(names_in(lines) & (REDUCTIONS | OF_SETS | FROM_SETS | TOTALS | PROPERTIES | OF_PLACES))
+    return bool(names_in(lines) & (REDUCTIONS | OF_SETS | FROM_SETS | {*OF_MATRICES} | TOTALS | PROPERTIES | OF_PLACES))
 
 
 def of_models(lines: Sequence[Line]) -> bool:

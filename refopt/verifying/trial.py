@@ -6,6 +6,7 @@ import dataclasses
 import statistics
 from collections.abc import Sequence
 
+from refopt.clocks import matrix_functions
 from refopt.engines.dtypes import PARAMETER_DTYPES
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError, Unsupported
@@ -20,6 +21,7 @@ from refopt.verifying.verdict import Verdict
 NEUTRAL = "dampening"  # which may be left alone where it excludes another number (torch: nesterov)
 
 
+MATRICES = "matrices"
 PATIENCE = 20.0  # seconds for the long run
 QUICK = 1.0  # seconds; what promises to be quicker needs no closer look
 NEW = 40  # steps of that look: those after the twelve of the probes are new
@@ -37,6 +39,13 @@ class Trial:
         self.settable = (subject.names.settable & ours) - set(subject.names.fixed)
         self.notes: list[str] = []
         self.kind = next(iter(KINDS))
+        self.kinds = list(KINDS)
+        if matrix_functions(
+            rule.hyper().program
+        ):  # made for these: whoever implements it does something else to others
+            self.kinds = [MATRICES]
+            self.notes.append(f"it was shown {MATRICES} alone, which {rule.name} is for")
+        self.kind = self.kinds[0]
         try:
             first = self._begin()
         except Unsupported as reason:
@@ -94,7 +103,8 @@ class Trial:
         """The trace of the first probe; of tensors of fewer kinds, if it does not take all. Raises as that of all."""
         every = probes(self.rule, self.settable, self.subject.names.per_step & self.settable)
         failures: list[Unsupported] = []
-        for self.kind in KINDS:
+        for kind in self.kinds:
+            self.kind = kind
             self.usual = [of_kind(probe, self.kind) for probe in every]
             try:
                 first = _driven(self.subject, self.usual[0])

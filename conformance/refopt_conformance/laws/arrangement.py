@@ -15,6 +15,7 @@ from refopt_conformance.distance import distance
 from refopt_conformance.driver import Driver
 from refopt_conformance.judge import Judge
 from refopt_conformance.laws.common import Inapplicable, demand, fewer, first_step, needs_in_place
+from refopt_conformance.matrices import MATRIX, largest, quantity_of
 from refopt_conformance.reference import State, Step, chain, take
 from refopt_conformance.stepping import Kept, arrays_of, element, mapped, only, packed, pick, run
 
@@ -176,8 +177,14 @@ def _same(case: Case, one: Kept, other: Kept) -> bool:
         return True
     if of_elements(case.conventions.program) or element(one[1]).keys() != element(other[1]).keys():
         return False
-    allowed = BUDGETS["parameter", case.precision, ONE_STEP].ulps + Judge(case, ONE_STEP).growth
+    quantity = quantity_of(case.conventions.program)
+    allowed = BUDGETS[quantity, case.precision, ONE_STEP].ulps + Judge(case, ONE_STEP).growth
     return all(
-        distance(a, b.astype(np.float64), np.abs(b.astype(np.float64))).max() <= allowed
+        distance(a, b.astype(np.float64), _sizes(quantity, b)).max() <= allowed
         for a, b in zip(arrays_of(one), arrays_of(other), strict=True)
     )
+
+
+def _sizes(quantity: str, x: np.ndarray) -> np.ndarray:
+    size = np.abs(x.astype(np.float64))
+    return largest(size.ravel(), [size.size]).reshape(x.shape) if quantity == MATRIX else size

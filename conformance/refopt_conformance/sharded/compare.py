@@ -11,6 +11,7 @@ from refopt_conformance.budgets import BUDGETS, CHAIN
 from refopt_conformance.cases import Case
 from refopt_conformance.distance import distance
 from refopt_conformance.driver import Driver
+from refopt_conformance.matrices import MATRIX, largest, quantity_of
 from refopt_conformance.reference import State, Step
 from refopt_conformance.sharded.models import Leaf, chain, takes_norms
 from refopt_conformance.sharded.results import Result
@@ -67,7 +68,7 @@ def judged(
 
 def _quantities(step: Step, found: State, beside: State) -> Iterator[_Quantity]:
     before, after = step.before, step.after
-    yield _Quantity("parameter", "w", before.params, after.params, found.params, beside.params)
+    yield _Quantity(quantity_of(step.hyper.program), "w", before.params, after.params, found.params, beside.params)
     for name, slot in found.slots.items():
         if isinstance(slot, list):
             yield _Quantity("slot", name, before.slots[name], after.slots[name], slot, beside.slots[name])
@@ -89,6 +90,8 @@ def _distance(
         for arrays in (quantity.before, quantity.after):
             size = np.fmax(size, np.abs(_flat(arrays)))
         size = sizes[quantity.name] = np.fmax(size, sizes.get(quantity.name, 0.0))
+        if quantity.kind == MATRIX:
+            size = largest(size, [x.size for x in quantity.found])
     ulps = distance(found, _flat(wanted), size, dtype)
     at = int(np.argmax(ulps))
     ends = np.cumsum([x.size for x in quantity.found])

@@ -20,7 +20,8 @@ from refopt.verifying.drivers.base import PAIRS, is_number
 Result = TypeVar("Result")
 SomeSubject = TypeVar("SomeSubject", bound="Subject")
 DTYPE = "float64"  # of the parameters and gradients that probes have: there, rounding hides nothing
-QUIET = {"eps_root"}  # whose 0 is no convention: it is probed where the user gives it, or the subject has another
+# Whose 0, or None, is no convention: they are probed where the user gives them, or the subject has another number.
+QUIET = {"eps_root", "rms"}
 
 
 def dtype_of_probes(subject: Subject) -> str:
