@@ -55,13 +55,13 @@ def main(
 
     from refopt.spec.errors import RefoptError
     from refopt_conformance.driver import environment
-    from refopt_conformance.loading import load
+    from refopt_conformance.loading import Loaded, load
 
     if os.getcwd() not in sys.path:  # a backend that is being written lies here; last, so that it hides nothing
         sys.path.append(os.getcwd())
     with environment():
         try:
-            load(backend, device, rule=rule, options=options)
+            driver = load(backend, device, rule=rule, options=options)
             if expect is not None and not expect.is_file():
                 raise RefoptError(f"there is no file {expect}; --expect takes a JSON file of {{check: reason}}")
         except RefoptError as error:
@@ -77,7 +77,7 @@ def main(
         if report is not None:
             report.mkdir(parents=True, exist_ok=True)
             flags += [f"--refopt-report={report.resolve()}", f"--junitxml={report.resolve() / 'junit.xml'}"]
-        status = pytest.main([*flags, *arguments, str(SUITE)])
+        status = pytest.main([*flags, *arguments, str(SUITE)], plugins=[Loaded(driver)])
         return int(status) if status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) else CANNOT_RUN
 
 

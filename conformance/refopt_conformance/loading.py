@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,13 @@ from refopt_conformance.bare import Bare, bare
 from refopt_conformance.driver import Driver, find_device
 
 METHODS = ("adopt", "init", "update", "to_numpy", "supports")
+
+
+@dataclass(frozen=True, eq=False)  # pytest hashes its plugins
+class Loaded:
+    """Is given to pytest as a plugin: to identify an optimizer takes seconds, and need not be done twice."""
+
+    driver: Driver | Bare
 
 
 def load(

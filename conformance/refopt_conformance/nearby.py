@@ -9,6 +9,7 @@ is an error. So what is over a budget is held against these.
 from __future__ import annotations
 
 import ast
+from functools import cache
 from typing import Any
 
 import ml_dtypes
@@ -27,6 +28,7 @@ ROUNDINGS = 4.0  # of a term: two factors, their product, and the sum before
 SMOOTH = 64.0  # what is a jump moves an element by more than so many times what its arrays were moved by
 
 
+@cache
 def jumps(program: Program) -> bool:
     """Whether the program calls a function that jumps."""
     nodes = (node for line in program.lines for node in ast.walk(line.value))

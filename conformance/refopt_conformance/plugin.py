@@ -18,7 +18,7 @@ from refopt_conformance.checks import Check, checks
 from refopt_conformance.driver import Driver, environment
 from refopt_conformance.expectations import expect
 from refopt_conformance.judge import Deviation
-from refopt_conformance.loading import load
+from refopt_conformance.loading import Loaded, load
 from refopt_conformance.records import Record
 from refopt_conformance.reproduce import reproduce
 from refopt_conformance.summary import PROPERTY, Summary
@@ -40,14 +40,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     profile = config.getoption("--refopt-profile")
-    options = json.loads(config.getoption("--refopt-options"))
-    with environment():
-        driver = load(
-            config.getoption("--refopt-backend"),
-            config.getoption("--refopt-device"),
-            rule=config.getoption("--refopt-rule"),
-            options=options,
-        )
+    driver = next((p.driver for p in config.pluginmanager.get_plugins() if isinstance(p, Loaded)), None)
+    if driver is None:  # in a process of pytest-xdist's
+        with environment():
+            driver = load(
+                config.getoption("--refopt-backend"),
+                config.getoption("--refopt-device"),
+                rule=config.getoption("--refopt-rule"),
+                options=json.loads(config.getoption("--refopt-options")),
+            )
     config.stash[_DRIVER] = driver
     config.stash[_CHECKS] = checks(profile) if isinstance(driver, Driver) else list(bare_checks(driver, profile))
     if not hasattr(config, "workerinput"):  # of pytest-xdist: the controller sums up

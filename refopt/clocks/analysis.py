@@ -55,6 +55,7 @@ def initial_clocks(program: Program) -> dict[str, Clock]:
     )
 
 
+@cache
 def clocks(program: Program) -> tuple[Clock, ...]:
     """The clock of each line."""
     names = initial_clocks(program)
