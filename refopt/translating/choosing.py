@@ -9,7 +9,7 @@ import numpy as np
 
 from refopt.spec.hyper import conflict
 from refopt.translating.measuring import Measured
-from refopt.translating.proving import Source, fits, prove
+from refopt.translating.proving import Source, compare, fits, prove
 from refopt.translating.search import ALWAYS, CONSTANT_LR, Way, start, ways
 from refopt.translating.targets import Target
 
@@ -53,7 +53,7 @@ def nearest(source: Source, offered: Offered) -> Proposal | None:
         for one in proposals:
             key = (one.target, *one.way.axes.items(), *((name, one.way.numbers[name]) for name in one.way.read))
             if key not in found:
-                apart = prove(source, one.measured, one.way, changing=source.schedulable)
+                apart = compare(source, one.measured, one.way, changing=source.schedulable)
                 found[key] = (len(one.differing), np.inf if apart is None else apart.share), one
         best = min(found.values(), key=lambda pair: pair[0], default=None)
         if best is not None and best[0][1] < np.inf:

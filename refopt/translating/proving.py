@@ -50,11 +50,16 @@ class Source:
         return self._runs[key]
 
 
-def prove(source: Source, target: Measured, way: Way, *, changing: bool) -> Difference | None:
+def compare(source: Source, target: Measured, way: Way, *, changing: bool) -> Difference | None:
     """Both run on the same input. None if the target cannot be run so."""
     if (changing and not source.schedulable) or not fits(target, way, changing):
         return None
-    found = _difference(source, target, way, source.values, changing)
+    return _difference(source, target, way, source.values, changing)
+
+
+def prove(source: Source, target: Measured, way: Way, *, changing: bool) -> Difference | None:
+    """The same, and if they come apart, whether that is because one of them rounds its numbers."""
+    found = compare(source, target, way, changing=changing)
     if found is None or found.same:
         return found
     few = _difference(source, target, way, source.short, changing)
