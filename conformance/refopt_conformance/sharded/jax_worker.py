@@ -24,6 +24,7 @@ from refopt_conformance.sharded.models import (
     chain,
     dealt,
     exchanging,
+    first,
     refusal,
     takes_norms,
 )
@@ -102,9 +103,12 @@ def in_fast(case: Case, together: bool, layout: str) -> bool:
 
 
 def in_brief(case: Case, together: bool, layout: str) -> bool:
-    """As in fast; of rules of elements, which exchange nothing, on the devices of one mesh alone."""
+    """The first dialect of a rule with norms as in fast, the others on the devices of both meshes.
+
+    Rules of elements, which exchange nothing, on the devices of one mesh alone.
+    """
     if takes_norms(case.conventions):
-        return in_fast(case, together, layout)
+        return in_fast(case, together, layout) and (first(case) or (WIDE and not together))
     return WIDE and not together and "auto" not in layout and case.dtype == "float32"
 
 

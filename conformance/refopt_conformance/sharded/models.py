@@ -36,6 +36,16 @@ def takes_norms(hyper: Hyper) -> bool:
     return not of_elements(hyper.program)
 
 
+@cache
+def _firsts() -> frozenset[str]:
+    return frozenset(f"{rule.name}/{rule.dialects[0].name}" for rule in RULES.values())
+
+
+def first(case: Case) -> bool:
+    """Whether it is of the first dialect of its rule."""
+    return case.name in _firsts()
+
+
 def cases(profile: str) -> Iterator[Case]:
     """In the fast profile the dialects' own choices, and of rules with norms every single choice; in full all choices.
 
@@ -71,8 +81,8 @@ def _cut_ones() -> Iterator[tuple[str, Hyper]]:
 
 
 def _brief(name: str, hyper: Hyper) -> tuple[str, ...]:
-    first, norms = name == f"{hyper.rule.name}/{hyper.rule.dialects[0].name}", takes_norms(hyper)
-    if first:
+    norms = takes_norms(hyper)
+    if name in _firsts():
         return DTYPES if norms else ("float32",)
     return ("float32",) if norms and name in canonical() else ()
 
@@ -103,9 +113,8 @@ def dealt() -> dict[str, str]:
 
 def exchanging(profile: str) -> Iterator[Case]:
     """Of which it is counted what they exchange: the first dialect of every rule, or all choices."""
-    first = {f"{rule.name}/{rule.dialects[0].name}" for rule in RULES.values()}
     for name, hyper in _cut_ones():
-        if profile == "full" or name in first:
+        if profile == "full" or name in _firsts():
             yield Case(name, hyper, "float32", (SOURCE,), "probe")
 
 
