@@ -18,7 +18,18 @@ from refopt.clocks import estimates, of_elements, of_model, of_sets
 from refopt.rules import RULES
 from refopt.spec.declare import Rule
 from refopt.spec.hyper import Hyper, conflict, variants
-from refopt_conformance.inputs import OF_ELEMENTS, OF_LARGE, OF_MATRICES, OF_MODELS, OF_TENSORS, TREE
+from refopt.spec.program import Program
+from refopt_conformance.inputs import (
+    FEW_OF_ELEMENTS,
+    FEW_OF_MODELS,
+    FEW_OF_TENSORS,
+    OF_ELEMENTS,
+    OF_LARGE,
+    OF_MATRICES,
+    OF_MODELS,
+    OF_TENSORS,
+    TREE,
+)
 from refopt_conformance.matrices import comes_back
 
 DTYPES = ("float32", "float64")
@@ -162,15 +173,32 @@ def covering(rule: Rule) -> tuple[dict[str, str], ...]:
     return tuple(chosen)
 
 
+@cache
 def tree(name: str) -> tuple[str, ...]:
     """The tensors that a set of choices steps."""
     program = conventions()[name].program
     if of_model(program):
         return OF_MODELS
-    more = (*(OF_MATRICES if of_sets(program) else ()), *(OF_LARGE if any(s.least for s in program.slots) else ()))
+    more = _of_dimensions(program)
     if ":" not in name:
         return (*TREE, *more)
     return OF_ELEMENTS if of_elements(program) else (*OF_TENSORS, *more)
+
+
+@cache
+def few(name: str) -> tuple[str, ...]:
+    """The tensors that a set of choices steps in brief."""
+    program = conventions()[name].program
+    if of_model(program):
+        return FEW_OF_MODELS
+    if of_elements(program):
+        return FEW_OF_ELEMENTS
+    return (*FEW_OF_TENSORS, *_of_dimensions(program))
+
+
+def _of_dimensions(program: Program) -> tuple[str, ...]:
+    """The tensors for what looks along dimensions, or for large matrices."""
+    return (*(OF_MATRICES if of_sets(program) else ()), *(OF_LARGE if any(s.least for s in program.slots) else ()))
 
 
 @cache

@@ -81,6 +81,19 @@ class Driver:
         arrays = {name: self._copies(slot) for name, slot in slots.items() if isinstance(slot, list)}
         return State(self._copies(params), arrays | numbers, None if average is None else self._copies(average))
 
+    @contextmanager
+    def hasty(self) -> Iterator[None]:
+        """What jax compiles inside takes half the time: LLVM improves nothing. The operations are the same."""
+        config = None if (jax := sys.modules.get("jax")) is None else jax.config
+        before = config and config.read("jax_disable_most_optimizations")
+        if config is not None:
+            config.update("jax_disable_most_optimizations", True)
+        try:
+            yield
+        finally:
+            if config is not None:
+                config.update("jax_disable_most_optimizations", before)
+
     def forget(self) -> None:
         """Unload what jax has compiled: each step takes mappings of memory, and a process has some 65000 of these."""
         if (jax := sys.modules.get("jax")) is not None:

@@ -80,6 +80,10 @@ OF_ELEMENTS = ("scalar", "empty", "seven", "33x17", "zero_params", "zero_both", 
 OF_TENSORS = ("scalar", "empty", "seven", "33x17", *ZEROS, "near_eps", "now_and_then", "nan_lane")
 # Where an element may depend on all of the model: nothing that is no number, or beside which nothing else counts.
 OF_MODELS = (*SHAPES, *ZEROS, "near_eps", "late", "now_and_then", "alternating", "burst", "faint", "faint_grads")
+# In brief, where a new kernel is all that costs: no shape, which the dialects' own choices show, but what may happen.
+FEW_OF_ELEMENTS = ("33x17", "zero_both", "regimes")
+FEW_OF_TENSORS = ("seven", "33x17", *ZEROS, "now_and_then", "nan_lane")
+FEW_OF_MODELS = ("33x17", *ZEROS, "near_eps", "now_and_then", "faint")
 LARGE = {"100003": (100003,)}  # for norms, whose rounding errors grow with the number of elements
 BRIM: dict[str, tuple[int, ...]] = {"brim": (4,)}  # whose parameters are about to leave what their dtype holds
 ALMOST = 0.998
