@@ -66,7 +66,8 @@ def checks(task: Task) -> Checks:
     for kind in (jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit):
         layout = where + str(kind.name).lower() + ("" if WIDE else "-x32")
         meshes[layout] = jax.make_mesh(tuple(MESH.values()), tuple(MESH), axis_types=(kind,) * len(MESH))
-    for case in along_dimensions() if task.mine(0) and task.fault is None else ():  # XLA gathers what Auto meshes cut
+    gathered = task.fault is None and (task.profile != "brief" or (WIDE and not together))
+    for case in along_dimensions() if task.mine(0) and gathered else ():  # XLA gathers what Auto meshes cut
         for layout, mesh in meshes.items():
             name, of_mesh = f"{layout}/{case.name}/{case.precision}", partial(check, layout, case, driver, mesh, None)
             yield name, of_mesh if "auto" in layout else partial(refusal, name, of_mesh)
@@ -103,12 +104,12 @@ def in_fast(case: Case, together: bool, layout: str) -> bool:
 
 
 def in_brief(case: Case, together: bool, layout: str) -> bool:
-    """The first dialect of a rule with norms as in fast, the others on the devices of both meshes.
+    """The first dialect of a rule with norms as in fast. All else on the devices of an Explicit mesh alone.
 
-    Rules of elements, which exchange nothing, on the devices of one mesh alone.
+    On an Auto mesh XLA places the reductions, and knows no dialects; rules of elements exchange nothing.
     """
-    if takes_norms(case.conventions):
-        return in_fast(case, together, layout) and (first(case) or (WIDE and not together))
+    if takes_norms(case.conventions) and first(case):
+        return in_fast(case, together, layout)
     return WIDE and not together and "auto" not in layout and case.dtype == "float32"
 
 
@@ -141,7 +142,8 @@ def exchange(layout: str, case: Case, mesh: Any, driver: Driver) -> Result:
         given = {name: np.float64(value) for name, value in {**step.hyper.values, **numbers}.items()}
         return ports.step(rule, axes, ports.PORTS[rule].coefficients(axes, given, np.float64(1), np), w, g, s)
 
-    program = jax.jit(update).lower(params, grads, arrays).compile().as_text() or ""
+    with driver.hasty():  # what is exchanged is settled before LLVM
+        program = jax.jit(update).lower(params, grads, arrays).compile().as_text() or ""
     found = sorted(set(re.findall(r" (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)", program)))
     fine = found == (["all-reduce"] if takes_norms(case.conventions) else [])
     name, said = f"{layout}/{case.name}/exchange", ", ".join(found) or "nothing"
