@@ -51,8 +51,6 @@ CLAIMS = (
 REMARKS = {
     ("torch.optim:Muon", "muon"): "it iterates in bfloat16 whatever the dtype of the parameters, and the iteration "
     "multiplies what that rounds by up to 485, so that a few digits are left, too few to tell conventions by",
-    ("keras.optimizers:Muon", "muon"): "keras.ops.norm is float32 though parameters are float64; with float32 "
-    "parameters it conforms",
 }
 
 
