@@ -78,7 +78,8 @@ def _verify_one_of(
 ) -> Verdict:
     """A subject against the rule that it is said to be of, or against all of them.
 
-    Where none fits and no fault explains that, `coarser` looks for less in those that its name names.
+    Where none fits and no fault explains that, `coarser` looks for less in those that its name names, unless they lack
+    numbers, which are to be fitted.
     """
     average = subject.interface.average
     if chosen is not None and chosen.average != average:
@@ -113,7 +114,7 @@ def _verify_one_of(
         except Unsupported as failure:
             failures.append(str(failure))
     explained = any(verdict.faults for verdict in verdicts.values())
-    meant = rules if chosen is not None else namesakes
+    meant = [one for one in (rules if chosen is not None else namesakes) if one not in lacking]
     if coarser and not explained and dtype_of_probes(subject) == "float64" and (found := coarser(meant)) is not None:
         return found
     for one, stage in _stages(subject, lacking) if fit and not explained else ():
