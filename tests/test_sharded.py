@@ -22,7 +22,7 @@ LAYOUTS = {
 }
 
 
-OF_TENSORS = ("lars", "lamb", "novograd", "prodigy", "sm3", "adafactor")  # which are held against the reference
+OF_TENSORS = ("lars", "lamb", "novograd", "prodigy", "sm3", "adafactor", "muon")  # which are held against the reference
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -13,7 +13,7 @@ from refopt.spec.backend import Slots
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import Hyper
 from refopt_torch import arrays, sharded
-from refopt_torch.step import Call, check_step, get_port, initial_slot, refused, run_step_, working_dtype
+from refopt_torch.step import Call, check_step, check_whole, get_port, initial_slot, refused, run_step_, working_dtype
 
 
 class TorchBackend:
@@ -49,6 +49,7 @@ class TorchBackend:
 
     def init(self, hyper: Hyper, params: Sequence[Tensor]) -> Slots:
         port = get_port(hyper.rule.algorithm, hyper.axes)
+        check_whole(port, hyper.axes, params)
         return {
             name: [initial_slot(hyper.axes, p, init) for p in params] if isinstance(init, str) else init
             for name, init in port.slots(hyper.axes).items()

@@ -25,6 +25,7 @@ from refopt.spec.hyper import Hyper
 from refopt_torch.step import (
     Call,
     check_step,
+    check_whole,
     get_port,
     initial_slot,
     keeping_dtype,
@@ -102,6 +103,7 @@ class Optimizer(torch.optim.Optimizer):
             if p.grad is not None:
                 state = self.state[p]
                 if not state:
+                    check_whole(get_port(self.hyper.rule.algorithm, axes), axes, [p])
                     start = {n: initial_slot(axes, p, i) if isinstance(i, str) else i for n, i in inits.items()}
                     state.update(start, step=0)
                 numbers = [state[name] for name, init in inits.items() if not isinstance(init, str)]

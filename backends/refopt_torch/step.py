@@ -127,7 +127,6 @@ def initial_slot(axes: Axes, param: Tensor, init: str) -> Tensor:
     if init == "params":
         return param.detach().to(dtype, copy=True)
     if init.startswith("zeros of "):
-        _check_whole(param)
         return torch.zeros(slot_shape(init, param), dtype=dtype, device=param.device)
     return torch.zeros_like(param, dtype=dtype)
 
@@ -160,9 +159,7 @@ def check_step(
         raise RefoptError(f"torch: {rule} {wanted}")
     if grads is not None:
         _check_like("gradient", grads, params, [p.dtype for p in params])
-    if port.takes_whole or any(str(init).startswith("zeros of ") for init in port.slots(axes).values()):
-        for param in params:
-            _check_whole(param)
+    check_whole(port, axes, params)
     for name in port.tensors(axes):
         _check_like(f"slot {name}", slots[name], params, kept, str(port.slots(axes)[name]))
 
@@ -240,8 +237,10 @@ def _send(call: Generator[Tensor, Tensor, None], total: Tensor) -> Tensor | None
         return None
 
 
-def _check_whole(param: Tensor) -> None:
-    if is_cut(param):
+def check_whole(port: Port, axes: Axes, params: Sequence[Tensor]) -> None:
+    """Refuse shards of what is looked along."""
+    along = port.takes_whole or any(str(init).startswith("zeros of ") for init in port.slots(axes).values())
+    if along and any(map(is_cut, params)):
         raise Unsupported(
             "torch: this rule looks along the dimensions of a parameter, of which each process has a shard alone;"
             " replicate the parameter, or use the jax backend"
