@@ -117,7 +117,7 @@ def _apart(one: Hyper, other: Hyper, numbers: str) -> float:
         for quantity, a, b in ((quantity_of(one.program), mine.params, its.params), *_slots(mine, its)):
             narrow = [x.astype(np.float32) for x in a]
             for x, y in zip(narrow, b, strict=True):
-                if x.size:
+                if x.size and x.shape == y.shape:  # what is kept for rows has no distance from what is for elements
                     ulps = distance(x, y, _largest_of(y) if quantity == MATRIX else np.abs(y))
                     largest = max(largest, float(np.max(ulps)) / BUDGETS[quantity, "float32", CHAIN].ulps)
     return largest

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from refopt_jax._shared import STATE, Axes, Scalar, Slots, carried, norm, rounded, two_parts
+from refopt_jax._shared import STATE, Axes, Scalar, Slots, carried, norm, refuse_shards, rounded, two_parts
 
 CHOICES = {
     "factored": ("matrices", "large", "no"),
@@ -103,6 +103,7 @@ def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots
     if dims is None:
         v = new["v"] = n.keeps * slots["v"] + n.enters * s
     else:
+        refuse_shards(w, "adafactor averages the rows and the columns of a parameter")
         rows = new["r"] = n.keeps * slots["r"] + n.enters * _means(s, dims[1])
         columns = new["c"] = n.keeps * slots["c"] + n.enters * _means(s, dims[0])
         mean = _means(rows, dims[0])
