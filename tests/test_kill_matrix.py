@@ -12,7 +12,7 @@ from refopt.rules import RULES
 from refopt.spec.declare import Rule
 from refopt.spec.hyper import Hyper
 from refopt_conformance.budgets import BUDGETS, CHAIN
-from refopt_conformance.cases import Case, conventions
+from refopt_conformance.cases import Case, conventions, of_dimensions
 from refopt_conformance.checks import checks
 from refopt_conformance.distance import distance
 from refopt_conformance.faults.matrix import CONTROL, ENGINES, attempt, published, suspects
@@ -110,7 +110,9 @@ SHOWN_BY_FAULTS = {("prodigy", "no_gradient"), ("prodigy", "nan")}
 
 def _apart(one: Hyper, other: Hyper, numbers: str) -> float:
     """The largest distance between two choices over a short chain, in budgets."""
-    leaves = OF_MODELS if of_model(one.program) or of_model(other.program) else tuple(TREE)
+    both = (one.program, other.program)
+    more = dict.fromkeys(leaf for program in both for leaf in of_dimensions(program))
+    leaves = OF_MODELS if any(map(of_model, both)) else (*TREE, *more)
     cases = [Case(f"{one.rule.name}/power", hyper, "float32", leaves, numbers) for hyper in (one, other)]
     largest = 0.0
     for mine, its in zip(*(_states(case) for case in cases), strict=True):

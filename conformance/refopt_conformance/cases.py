@@ -179,7 +179,7 @@ def tree(name: str) -> tuple[str, ...]:
     program = conventions()[name].program
     if of_model(program):
         return OF_MODELS
-    more = _of_dimensions(program)
+    more = of_dimensions(program)
     if ":" not in name:
         return (*TREE, *more)
     return OF_ELEMENTS if of_elements(program) else (*OF_TENSORS, *more)
@@ -193,10 +193,10 @@ def few(name: str) -> tuple[str, ...]:
         return FEW_OF_MODELS
     if of_elements(program):
         return FEW_OF_ELEMENTS
-    return (*FEW_OF_TENSORS, *_of_dimensions(program))
+    return (*FEW_OF_TENSORS, *of_dimensions(program))
 
 
-def _of_dimensions(program: Program) -> tuple[str, ...]:
+def of_dimensions(program: Program) -> tuple[str, ...]:
     """The tensors for what looks along dimensions, or for large matrices."""
     return (*(OF_MATRICES if of_sets(program) else ()), *(OF_LARGE if any(s.least for s in program.slots) else ()))
 
