@@ -15,7 +15,7 @@ from refopt.rules import RULES
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError, given_twice, unknown
 from refopt.verifying.candidates import is_negated, rule_name_of
-from refopt.verifying.drivers.base import PAIRS, is_number
+from refopt.verifying.drivers.base import NEEDED, PAIRS, is_number
 
 Result = TypeVar("Result")
 SomeSubject = TypeVar("SomeSubject", bound="Subject")
@@ -132,7 +132,8 @@ def names(subject: str, interface: Interface, options: Mapping[str, Any], rule: 
     taken = interface.arguments
     defaults = {n: float(taken[own]) for n, own in reversed(argument.items()) if is_number(taken.get(own))}
     defaults = {name: -value if name in negated else value for name, value in defaults.items()}
-    settable = frozenset(argument) - {n for n in QUIET - set(fixed) if not defaults.get(n)}
+    left_alone = (n for n in QUIET - set(fixed) if not defaults.get(n) and taken.get(argument.get(n, "")) is not NEEDED)
+    settable = frozenset(argument) - {*left_alone}
     return Names(argument, settable, settable & may, fixed, others, defaults, negated)
 
 
