@@ -152,6 +152,18 @@ def test_a_claim_is_held_against_what_was_measured() -> None:
         assert len(found) == count
 
 
+def test_a_claim_on_a_setting_is_held_against_that_alone() -> None:
+    claim = next(one for one in CLAIMS if "(" in one.target)
+    target = claim.target.partition("(")[0]
+    axes = {claim.axis: {"status": "pinned", "choices": ["relative"], "considered": [], "why": ""}}
+    bare = row(target, rule="adafactor", axes=axes)
+    setting = replace(bare, name=claim.target)
+    assert list(disagreements(bare)) == []
+    assert list(disagreements(setting)) == [claim]
+    (found,) = tables(Atlas([bare, setting]))
+    assert [line.claims for line in found.lines] == [[claim]], "they do the same, and stand in one line"
+
+
 def test_the_committed_atlas_is_whole() -> None:
     """Its pages are those of its rows, and the rows name rules and choices that exist."""
     atlas = load(COMMITTED)

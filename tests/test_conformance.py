@@ -33,7 +33,7 @@ def test_every_backend_conforms(backend: str, tmp_path: Path) -> None:
     """
     if (reason := importable(backend)) is not None:
         pytest.skip(f"{backend} does not run here: {reason}")
-    # Numba compiles for seconds, and test_numba_equals_numpy has every choice: the dialects alone.
+    # Numba compiles for seconds, and test_numba_equals_numpy has every line: the dialects alone.
     only = ("-k", "not :") if backend == "numba" else ()
     done = conform(backend, "--profile", "brief", *only, folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -11,13 +11,13 @@ from refopt.clocks import of_model
 from refopt.rules import RULES
 from refopt.spec.declare import Rule
 from refopt.spec.hyper import Hyper
+from refopt_conformance.amplification import MATRIX, quantity_of
 from refopt_conformance.budgets import BUDGETS, CHAIN
 from refopt_conformance.cases import Case, conventions, of_dimensions
 from refopt_conformance.checks import checks
 from refopt_conformance.distance import distance
 from refopt_conformance.faults.matrix import CONTROL, ENGINES, attempt, published, suspects
 from refopt_conformance.inputs import OF_MODELS, TREE
-from refopt_conformance.matrices import MATRIX, quantity_of
 from refopt_conformance.reference import SHORT, State, Step, average, chain
 
 RULE = pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)

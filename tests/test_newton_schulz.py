@@ -8,7 +8,7 @@ import pytest
 from refopt.explaining import explain
 from refopt.rules import RULES
 from refopt.spec.newton_schulz import DION, QUINTIC, Triple, matrix, newton_schulz, product
-from refopt_conformance.matrices import MATRIX, SLOPE, comes_back, largest, quantity_of
+from refopt_conformance.amplification import MATRIX, SLOPE, comes_back, largest, quantity_of
 
 SHAPES = [(), (1,), (5,), (2, 3), (3, 2), (4, 4), (33, 17), (2, 3, 4), (2, 1, 2, 1)]
 ULPS = 64.0  # of float64, for two orders of adding in fifteen products of numbers of order 1

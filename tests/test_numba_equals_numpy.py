@@ -1,4 +1,4 @@
-"""Numba equals NumPy bit for bit: every rule, every axis choice, every dialect, every dtype, 1 to 1000 steps.
+"""Numba equals NumPy bit for bit: every rule, every dialect, every line of every choice, every dtype, 1 to 1000 steps.
 
 A kernel takes a second to compile, and is written line by line. So a choice whose lines, clocks and slots have all been
 met before, in whatever rule, is left out; REFOPT_ALL_CHOICES=1 runs these too.
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import refopt
-from refopt.clocks import clocks, of_model, of_sets
+from refopt.clocks import clocks, looks_along, of_model
 from refopt.engines.dtypes import PARAMETER_DTYPES
 from refopt.engines.numba_engine import BACKEND as NUMBA
 from refopt.engines.numpy_engine import BACKEND as NUMPY
@@ -36,7 +36,7 @@ def hyper_of(rule: str, dialect: str, **axes: str) -> Hyper:
 
 def refused(hyper: Hyper) -> bool:
     """Whether it adds over the model, or looks along dimensions."""
-    return of_model(hyper.program) or of_sets(hyper.program)
+    return of_model(hyper.program) or looks_along(hyper.program)
 
 
 def one_at_a_time() -> Iterator[tuple[str, str, dict[str, str]]]:

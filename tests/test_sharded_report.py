@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from refopt.clocks import of_sets
+from refopt.clocks import looks_along
 from refopt_conformance.cases import DTYPES, HALF_DTYPES, canonical, conventions
 from refopt_conformance.sharded.models import along_dimensions, cases, dealt, exchanging, takes_norms
 from refopt_conformance.sharded.report import SCHEMA, columns, table, write_report
@@ -93,7 +93,7 @@ def test_the_matrix() -> None:
 
 
 # What is cut: all but the rules that look along dimensions, which have a check of their own.
-CUT = {name: hyper for name, hyper in conventions().items() if not of_sets(hyper.program)}
+CUT = {name: hyper for name, hyper in conventions().items() if not looks_along(hyper.program)}
 
 
 def test_what_looks_along_dimensions_has_a_check_of_its_own() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple, TypeAlias
 
 from refopt.spec.functions import BLOCK, LANES
-from refopt_conformance.matrices import AMPLIFIED, MATRIX
+from refopt_conformance.amplification import AMPLIFIED, MATRIX
 from refopt_conformance.worst import measured
 
 Key: TypeAlias = tuple[str, str, str]  # quantity, precision (the dtype, or `pure_bfloat16`), mode

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
 
-from refopt.clocks import estimates, of_elements, of_model, of_sets
+from refopt.clocks import estimates, looks_along, of_elements, of_model
 from refopt.rules import RULES
 from refopt.spec.declare import Rule
 from refopt.spec.hyper import Hyper, conflict, variants
 from refopt.spec.program import Program
+from refopt_conformance.amplification import comes_back
 from refopt_conformance.inputs import (
     FEW_OF_ELEMENTS,
     FEW_OF_MODELS,
@@ -30,7 +31,6 @@ from refopt_conformance.inputs import (
     OF_TENSORS,
     TREE,
 )
-from refopt_conformance.matrices import comes_back
 
 DTYPES = ("float32", "float64")
 HALF_DTYPES = ("float16", "bfloat16")
@@ -198,7 +198,7 @@ def few(name: str) -> tuple[str, ...]:
 
 def of_dimensions(program: Program) -> tuple[str, ...]:
     """The tensors for what looks along dimensions, or for large matrices."""
-    return (*(OF_MATRICES if of_sets(program) else ()), *(OF_LARGE if any(s.least for s in program.slots) else ()))
+    return (*(OF_MATRICES if looks_along(program) else ()), *(OF_LARGE if any(s.least for s in program.slots) else ()))
 
 
 @cache

@@ -12,13 +12,13 @@ import numpy as np
 from refopt.clocks import Clock, clocks, estimates
 from refopt.engines.dtypes import PARAMETER_DTYPES, compute_dtype, slot_dtype
 from refopt.spec.lines import names_read
+from refopt_conformance.amplification import MATRIX, largest, quantity_of
 from refopt_conformance.budgets import BUDGETS, CHAIN, COEFFICIENTS, EXACT_DIGITS, LONG_CHAIN, Key, norm_growth
 from refopt_conformance.cases import DTYPES, HALF_DTYPES, Case
 from refopt_conformance.distance import distance
 from refopt_conformance.inputs import SHAPE_OF, regimes_of
 from refopt_conformance.kinds import first_other
 from refopt_conformance.leniency import below_normal, few_digits, flushed, with_signs
-from refopt_conformance.matrices import MATRIX, largest, quantity_of
 from refopt_conformance.nearby import between, divides, jumped, jumps, nearby, of_estimate, rounding
 from refopt_conformance.reference import State, Step, average, narrow
 

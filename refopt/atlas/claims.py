@@ -21,6 +21,7 @@ KERAS = "https://keras.io/api/optimizers/"
 class Claim:
     """On an axis of the rule, documentation says this choice: in these words, in this place.
 
+    The `target` is an implementation, or one setting of it, as `keras.optimizers:Adafactor(relative_step=False)`.
     Without an axis, `choice` is a fault of the rule, which the documented formula has.
     """
 
@@ -42,6 +43,8 @@ CLAIMS = (
           "to the root", KERAS + "rmsprop/"),
     Claim("keras.optimizers:Nadam", "eps_at", "outside_raw", "epsilon is the epsilon hat of Kingma and Ba, which is "
           "added to the root of the raw moment", KERAS + "Nadam/"),
+    Claim("keras.optimizers:Adafactor(relative_step=False)", "rate", "given", "the rate is adjusted to the step if "
+          "relative_step is True", KERAS + "adafactor/"),
     Claim("optax:adan", "start", "first_gradient", "m starts as the first gradient, n as its square", OPTAX),
     Claim("optax:adan", "difference", "beta2", "the difference has the weight b2, the paper's 1 - beta2", OPTAX),
 )  # fmt: skip
@@ -57,7 +60,7 @@ REMARKS = {
 def disagreements(row: Row) -> Iterator[Claim]:
     """The claims on an implementation that what was measured excludes."""
     for claim in CLAIMS:
-        if claim.target == row.target and row.rule:
+        if claim.target in (row.target, row.name) and row.rule:
             axis = row.verdict["axes"].get(claim.axis)
             if not claim.axis or (axis is not None and claim.choice not in axis["choices"]):
                 yield claim

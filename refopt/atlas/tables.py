@@ -94,7 +94,8 @@ def _lines(rows: Iterable[Row], cells: Mapping[str, Mapping[str, str]]) -> Itera
         groups.setdefault((row.target, tuple(cells[row.name].items())), []).append(row)
     for first, *same in groups.values():
         also = [row.name.removeprefix(row.target).strip("()") for row in same]
-        yield Line(first, also, cells[first.name], list(disagreements(first)))
+        claims = dict.fromkeys(claim for row in (first, *same) for claim in disagreements(row))
+        yield Line(first, also, cells[first.name], list(claims))
 
 
 def _reason(row: Row) -> str:

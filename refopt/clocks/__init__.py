@@ -13,10 +13,10 @@ from refopt.clocks.analysis import (
     clocks,
     estimates,
     has_rows,
+    looks_along,
     matrix_functions,
     of_elements,
     of_model,
-    of_sets,
 )
 from refopt.clocks.plan import Plan, Reduction, Stage, plan
 
@@ -29,9 +29,9 @@ __all__ = [
     "clocks",
     "estimates",
     "has_rows",
+    "looks_along",
     "matrix_functions",
     "of_elements",
     "of_model",
-    "of_sets",
     "plan",
 ]

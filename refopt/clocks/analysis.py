@@ -69,11 +69,11 @@ def clocks(program: Program) -> tuple[Clock, ...]:
 @cache
 def of_elements(program: Program) -> bool:
     """Whether no element depends on another, nor on the tensor that it stands in."""
-    return not (of_sets(program) or {Clock.MODEL, Clock.TENSOR} & {*clocks(program)})
+    return not (looks_along(program) or {Clock.MODEL, Clock.TENSOR} & {*clocks(program)})
 
 
 @cache
-def of_sets(program: Program) -> bool:
+def looks_along(program: Program) -> bool:
     """Whether it looks along dimensions: an element may depend on those of its row, or of the matrix it stands in."""
     return bool(program.sets) or Clock.SET in clocks(program) or bool(matrix_functions(program))
 

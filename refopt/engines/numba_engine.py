@@ -16,7 +16,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from refopt.clocks import matrix_functions, of_model, of_sets
+from refopt.clocks import looks_along, matrix_functions, of_model
 from refopt.clocks.plan import Plan, plan, tests
 from refopt.engines.arena import Layout, addresses, layout, overlap
 from refopt.engines.dtypes import compute_dtype, rounded, slot_dtype
@@ -48,7 +48,7 @@ class NumbaEngine(NumpyEngine):
                 f"numba: {hyper.rule.name} adds over the whole model ({lines}) before it moves a parameter, and its"
                 f" kernels see one at a time; run it on the numpy, jax or torch backend"
             )
-        if of_sets(hyper.program):
+        if looks_along(hyper.program):
             by = ", ".join((*hyper.program.sets, *matrix_functions(hyper.program)))
             return (
                 f"numba: {hyper.rule.name} looks along the dimensions of a parameter ({by}),"

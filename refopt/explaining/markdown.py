@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from refopt.clocks import has_rows, matrix_functions, of_sets
+from refopt.clocks import has_rows, looks_along, matrix_functions
 from refopt.explaining.equations import aligned
 from refopt.explaining.facts import equations, facts
 from refopt.explaining.layout import initial, number
@@ -42,7 +42,7 @@ def page(hyper: Hyper) -> str:
         f"```python\n{known['source']}```",
         f"$$\n{aligned(named, LATEX)}\n$$",
         *([SUM] if any(isinstance(line.target, NormOf) for line in named) else []),
-        *([_dimensions(hyper.program)] if of_sets(hyper.program) else []),
+        *([_dimensions(hyper.program)] if looks_along(hyper.program) else []),
         "## Line by line",
         _table(
             ("line", "computed once per", "written by"),

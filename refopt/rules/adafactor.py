@@ -5,18 +5,7 @@ from refopt.rules._shared import STATE_DTYPE, WD, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import before, drop, line, within
 from refopt.spec.faults import Fault
-from refopt.spec.functions import (
-    column_means,
-    maximum,
-    minimum,
-    ndim,
-    norm,
-    outer,
-    row_means,
-    size,
-    sqrt,
-    vector,
-)
+from refopt.spec.functions import column_means, maximum, minimum, ndim, norm, outer, row_means, size, sqrt, vector
 
 
 def adafactor(w, g, r, c, v, *, t, lr, kappa, eps1, eps2, d):

@@ -19,8 +19,6 @@ from refopt.verifying.trace import Trace
 from refopt.verifying.verdict import Verdict
 
 NEUTRAL = "dampening"  # which may be left alone where it excludes another number (torch: nesterov)
-
-
 MATRICES = "matrices"
 PATIENCE = 20.0  # seconds for the long run
 QUICK = 1.0  # seconds; what promises to be quicker needs no closer look
@@ -38,14 +36,10 @@ class Trial:
         ours = {p.name for p in rule.hyper_parameters}
         self.settable = (subject.names.settable & ours) - set(subject.names.fixed)
         self.notes: list[str] = []
-        self.kind = next(iter(KINDS))
         self.kinds = list(KINDS)
-        if matrix_functions(
-            rule.hyper().program
-        ):  # made for these: whoever implements it does something else to others
+        if matrix_functions(rule.hyper().program):  # implementations of these do something else to other tensors
             self.kinds = [MATRICES]
             self.notes.append(f"it was shown {MATRICES} alone, which {rule.name} is for")
-        self.kind = self.kinds[0]
         try:
             first = self._begin()
         except Unsupported as reason:

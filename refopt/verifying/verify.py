@@ -18,7 +18,7 @@ from refopt.verifying.trial import Trial
 from refopt.verifying.verdict import Verdict
 
 Coarser: TypeAlias = Callable[[Sequence[Rule]], Verdict | None]
-IN_FLOAT32 = "in float64 it deviates by what float32 rounds: it computes some number of its own in that"
+IN_FLOAT32 = "measured in float32, for in float64 it deviates: it seems to compute some number of its own in float32"
 
 
 def verify(
@@ -40,7 +40,7 @@ def verify(
         rule: the rule to look in; if None, the simplest rule that fits.
         dialect: the dialect that it is said to follow: it deviates if it follows another, and that fault is named.
         dtype: of the parameters and gradients that it is given; if None, float64, or the finest that it takes; and
-            float32 where it follows the rule that its name names no closer than that, which a note says.
+            float32 where it follows the rule that its name names in that alone, which a note says.
         device: where a torch optimizer is driven, e.g. `"cuda"`; if None, on the CPU.
         fit: whether numbers that it keeps to itself may be read off what it does under any rule, where none fits
             without; that takes the longest. Under a rule that its name names they always are.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from refopt.clocks import Clock, clocks, of_sets
+from refopt.clocks import Clock, clocks, looks_along
 from refopt.engines.numpy_engine import NumpyEngine
 from refopt.rules._faults import reports
 from refopt.spec.backend import Slots
@@ -209,7 +209,7 @@ def counts(program: Program) -> bool:
 
 def takes_norms(program: Program) -> bool:
     """And could be joined: one long tensor has no rows."""
-    return Clock.TENSOR in clocks(program) and not of_sets(program)
+    return Clock.TENSOR in clocks(program) and not looks_along(program)
 
 
 def reads_gradient(program: Program) -> bool:

@@ -9,13 +9,13 @@ import numpy as np
 
 from refopt.clocks import of_elements, of_model
 from refopt.spec.errors import Unsupported
+from refopt_conformance.amplification import MATRIX, largest, quantity_of
 from refopt_conformance.budgets import BUDGETS, ONE_STEP
 from refopt_conformance.cases import Case
 from refopt_conformance.distance import distance
 from refopt_conformance.driver import Driver
 from refopt_conformance.judge import Judge
 from refopt_conformance.laws.common import Inapplicable, demand, fewer, first_step, needs_in_place
-from refopt_conformance.matrices import MATRIX, largest, quantity_of
 from refopt_conformance.reference import State, Step, chain, take
 from refopt_conformance.stepping import Kept, arrays_of, element, mapped, only, packed, pick, run
 

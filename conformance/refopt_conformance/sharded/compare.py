@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from refopt_conformance.amplification import MATRIX, largest, quantity_of
 from refopt_conformance.budgets import BUDGETS, CHAIN
 from refopt_conformance.cases import Case
 from refopt_conformance.distance import distance
 from refopt_conformance.driver import Driver
-from refopt_conformance.matrices import MATRIX, largest, quantity_of
 from refopt_conformance.reference import State, Step
 from refopt_conformance.sharded.models import Leaf, chain, takes_norms
 from refopt_conformance.sharded.results import Result

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from refopt.clocks import of_elements, of_sets
+from refopt.clocks import looks_along, of_elements
 from refopt.engines.numpy_engine import BACKEND as REFERENCE
 from refopt.rules import RULES
 from refopt.spec.errors import Unsupported
@@ -63,7 +63,7 @@ def along_dimensions() -> Iterator[Case]:
     """The first dialect of each rule that looks along the dimensions of a parameter, of which a shard has a part."""
     for rule in RULES.values():
         hyper = rule.hyper(rule.dialects[0].name)
-        if of_sets(hyper.program):
+        if looks_along(hyper.program):
             yield Case(f"{rule.name}/{rule.dialects[0].name}", hyper, "float32", (SOURCE,), "probe")
 
 
@@ -77,7 +77,7 @@ def refusal(name: str, step: Callable[[], object]) -> Result:
 
 
 def _cut_ones() -> Iterator[tuple[str, Hyper]]:
-    return ((name, hyper) for name, hyper in conventions().items() if not of_sets(hyper.program))
+    return ((name, hyper) for name, hyper in conventions().items() if not looks_along(hyper.program))
 
 
 def _brief(name: str, hyper: Hyper) -> tuple[str, ...]:
