@@ -136,6 +136,12 @@ def test_pages_say_what_was_measured(tmp_path: Path) -> None:
     assert [path.name for path in write_pages(atlas, tmp_path)] == ["atlas.md", "atlas.html"]
 
 
+@pytest.mark.parametrize(("dtype", "text"), [("float64", "0.8 ULP"), ("float32", "0.8 ULP of float32")])
+def test_a_distance_says_if_it_was_not_measured_in_float64(dtype: str, text: str) -> None:
+    (table,) = tables(Atlas([row(dtype=dtype)]))
+    assert [line.distance for line in table.lines] == [text]
+
+
 def test_claims_are_on_axes_that_exist() -> None:
     for claim in CLAIMS:
         rules = [r for r in RULES.values() if claim.axis in {a.name for a in r.axes} or not claim.axis]

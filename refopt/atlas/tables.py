@@ -12,6 +12,7 @@ from refopt.spec.declare import Rule
 from refopt.verifying.report import ulps
 
 OPEN = " | "  # between the choices of an axis that is open
+FINEST = "float64"  # what is measured in, unless a line says otherwise
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class Line:
 
     @property
     def distance(self) -> str:
-        return _ulps(self.row.verdict["distance"])
+        """To what fits; with the dtype that it was measured in, if that is not float64."""
+        dtype = self.row.verdict.get("dtype", FINEST)
+        return _ulps(self.row.verdict["distance"]) + ("" if dtype == FINEST else f" of {dtype}")
 
     @property
     def next_distance(self) -> str:
