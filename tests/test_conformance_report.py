@@ -83,6 +83,59 @@ def test_the_smallest_case_runs_and_shows_the_deviation(broken: subprocess.Compl
     assert "smallest cases, to be run as they are" in broken.stdout
 
 
+STOPPED = """
+from pathlib import Path
+from refopt.engines.numpy_engine import NumpyEngine
+
+class Engine(NumpyEngine):
+    calls = 0
+    def update(self, *arguments, **options):
+        Engine.calls += 1
+        if Engine.calls == 50 and Path("somebody-stops-it").exists():
+            raise KeyboardInterrupt
+        return super().update(*arguments, **options)
+
+BACKEND = Engine()
+"""
+
+
+def test_a_run_that_was_stopped_says_so_and_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(STOPPED, encoding="utf-8")
+    (tmp_path / "somebody-stops-it").touch()
+    command = ("slow:BACKEND", "-k", "/sgd/paper", "--report", "out", "--resume")
+
+    stopped = conform(tmp_path, *command)
+    assert stopped.returncode == 2, stopped.stdout + stopped.stderr
+    found = re.search(r"was stopped after (\d+) of (\d+) tests, of which none deviated", stopped.stdout)
+    assert found, stopped.stdout
+    assert 0 < int(found[1]) < int(found[2])
+    assert "not tested" in (tmp_path / "out" / "badge.svg").read_text(encoding="utf-8")
+
+    (tmp_path / "somebody-stops-it").unlink()
+    resumed = conform(tmp_path, *command)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    results = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    assert results["status"].startswith("conforms")
+    assert len(results["cases"]) == len({case["id"] for case in results["cases"]}) == int(found[2])
+    ran = sum(int(count) for count in re.findall(r"(\d+) (?:passed|skipped)", resumed.stdout.splitlines()[-1]))
+    assert ran == int(found[2]) - int(found[1])
+
+    again = conform(tmp_path, *command)
+    assert again.returncode == 0
+    assert not re.search(r"\d passed", again.stdout.splitlines()[-1]), again.stdout
+
+    (tmp_path / "slow.py").write_text(STOPPED + "# changed", encoding="utf-8")
+    changed = conform(tmp_path, *command)
+    assert changed.returncode == 2
+    assert "is of another code than this run; leave --resume out, or give another folder" in changed.stderr
+
+
+def test_to_go_on_there_must_be_a_report(tmp_path: Path) -> None:
+    done = conform(tmp_path, "numpy", "--resume")
+    assert done.returncode == 2
+    assert "--resume goes on with the --report of a backend's run; give both, or leave it out" in done.stderr
+
+
 EXPECTATIONS = [
     # expectations, exit status, what is printed
     ({"*/sgd/paper/*": "the rate is doubled at step 3"}, 1, "XPASS"),

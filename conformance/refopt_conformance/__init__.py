@@ -27,6 +27,7 @@ def main(
     device: str | None = None,
     profile: str = "fast",
     report: Path | None = None,
+    resume: bool = False,
     expect: Path | None = None,
     rule: str | None = None,
     options: Mapping[str, Any] | None = None,
@@ -39,6 +40,7 @@ def main(
         device: where, as the backend names it; None is its default.
         profile: "fast" (under a minute) or "full".
         report: the folder for results.json, junit.xml, report.html and badge.svg.
+        resume: go on with the run that the report in that folder is of, if one is there and it was of the same code.
         expect: a JSON file `{pattern of checks: reason}` of what is known to deviate.
         rule: the rule of an optimizer; found if not given.
         options: an optimizer's own arguments, such as amsgrad=True; its numbers are set by the suite.
@@ -54,7 +56,7 @@ def main(
     import pytest
 
     from refopt.spec.errors import RefoptError
-    from refopt_conformance.driver import environment
+    from refopt_conformance.driver import Driver, environment
     from refopt_conformance.loading import Loaded, load
 
     if os.getcwd() not in sys.path:  # a backend that is being written lies here; last, so that it hides nothing
@@ -64,6 +66,8 @@ def main(
             driver = load(backend, device, rule=rule, options=options)
             if expect is not None and not expect.is_file():
                 raise RefoptError(f"there is no file {expect}; --expect takes a JSON file of {{check: reason}}")
+            if resume and (report is None or not isinstance(driver, Driver)):
+                raise RefoptError("--resume goes on with the --report of a backend's run; give both, or leave it out")
         except RefoptError as error:
             print(f"refopt conform: {error}", file=sys.stderr)
             return CANNOT_RUN
@@ -73,6 +77,7 @@ def main(
         flags += [] if rule is None else [f"--refopt-rule={rule}"]
         flags += [f"--refopt-options={json.dumps(dict(options or {}))}"]
         flags += [] if device is None else [f"--refopt-device={device}"]
+        flags += ["--refopt-resume"] if resume else []
         flags += [] if expect is None else [f"--refopt-expect={expect.resolve()}"]
         if report is not None:
             report.mkdir(parents=True, exist_ok=True)

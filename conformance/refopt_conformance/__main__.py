@@ -1,4 +1,4 @@
-"""`python -m refopt_conformance BACKEND [--device D] [--profile P] [--report DIR] [pytest's arguments]`."""
+"""`python -m refopt_conformance BACKEND [--device D] [--profile P] [--report DIR [--resume]] [pytest's arguments]`."""
 
 import argparse
 import sys
@@ -15,6 +15,7 @@ def run() -> int:
         "--profile", choices=PROFILES, default=PROFILES[0], help="fast: under a minute; full: everything"
     )
     parser.add_argument("--report", type=Path, help="a folder for results.json, junit.xml, report.html and badge.svg")
+    parser.add_argument("--resume", action="store_true", help="go on with the run that --report is of")
     parser.add_argument(
         "--expect", type=Path, help="a JSON file {pattern of checks: reason} of what is known to deviate"
     )
@@ -24,6 +25,7 @@ def run() -> int:
         device=options.device,
         profile=options.profile,
         report=options.report,
+        resume=options.resume,
         expect=options.expect,
         arguments=[argument for argument in rest if argument != "--"],
     )

@@ -37,7 +37,7 @@ _HALF_DRIFT = "in the dtype of the parameters, which are rounded at each step"
 _SLOT_OF_HALF = "a few roundings in float32, the dtype of such slots"
 _PURE = "computed in float32 from what the backend had itself, and rounded once, to the nearest"
 _STEP = "a dozen roundings, also of what an epsilon divides, which is larger than the parameter that it moves"
-_SUM = "a few roundings, also of g + wd*w, whose terms may be larger than the slot"
+_SUM = "a few roundings, also of g + wd*w, whose terms may be larger; a square doubles those of a quotient"
 _DRIFT = "each step adds its roundings, and passes on those before it; where eps is tiny, a step amplifies them"
 _LONG = "two thousand roundings of a parameter that goes back and forth, all in one direction at worst"
 _NORM = "as one step; beyond that, what the tree of additions of a norm may lose (norm_growth)"
@@ -56,7 +56,7 @@ _TABLE: tuple[tuple[str, str, dict[str, float], str], ...] = (
     ("parameter", CHAIN, {"float32": 120, "float64": 150}, _DRIFT),
     ("parameter", CHAIN, {"float16": 16, "bfloat16": 16}, _HALF_DRIFT),
     ("parameter", LONG_CHAIN, {"float32": 1500, "float64": 550}, _LONG),
-    ("slot", ONE_STEP, {"float32": 8, "float64": 20}, _SUM),
+    ("slot", ONE_STEP, {"float32": 12, "float64": 20}, _SUM),
     ("slot", ONE_STEP, {"float16": 12, "bfloat16": 12}, _SLOT_OF_HALF),
     ("slot", CHAIN, {"float32": 250, "float64": 250}, _DRIFT),
     ("slot", CHAIN, {"float16": 14, "bfloat16": 16}, _HALF_DRIFT),

@@ -12,19 +12,22 @@ from pathlib import Path
 
 import pytest
 
+from refopt.spec.errors import RefoptError
 from refopt_conformance import PROFILES
 from refopt_conformance.bare import Bare, bare_checks
 from refopt_conformance.checks import Check, checks
 from refopt_conformance.driver import Driver, environment
-from refopt_conformance.expectations import expect
+from refopt_conformance.expectations import expect, name_of
 from refopt_conformance.judge import Deviation
 from refopt_conformance.loading import Loaded, load
-from refopt_conformance.records import Record
+from refopt_conformance.records import Record, Run
 from refopt_conformance.reproduce import reproduce
+from refopt_conformance.resuming import code_of, go_on
 from refopt_conformance.summary import PROPERTY, Summary
 
 _DRIVER = pytest.StashKey[Driver | Bare]()
 _CHECKS = pytest.StashKey[list[Check]]()
+_RUN = pytest.StashKey[Run]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--refopt-options", default="{}", help="a bare subject's own arguments, as JSON")
     group.addoption("--refopt-profile", default="fast", choices=PROFILES, help="how much is run")
     group.addoption("--refopt-report", default=None, type=Path, help="the folder that the report is written to")
+    group.addoption("--refopt-resume", action="store_true", help="go on with the run that the report is of")
     group.addoption("--refopt-expect", default=None, type=Path, help="a JSON file of {pattern of checks: reason}")
 
 
@@ -51,8 +55,16 @@ def pytest_configure(config: pytest.Config) -> None:
             )
     config.stash[_DRIVER] = driver
     config.stash[_CHECKS] = checks(profile) if isinstance(driver, Driver) else list(bare_checks(driver, profile))
+    run = config.stash[_RUN] = Run(driver.name, driver.version, driver.where, profile)
+    if isinstance(driver, Driver):
+        run.code = code_of(driver)
+    if config.getoption("--refopt-resume"):
+        try:
+            go_on(run, config.getoption("--refopt-report"))
+        except RefoptError as refusal:
+            raise pytest.UsageError(str(refusal)) from refusal
     if not hasattr(config, "workerinput"):  # of pytest-xdist: the controller sums up
-        config.pluginmanager.register(Summary(driver, config), "refopt_summary")
+        config.pluginmanager.register(Summary(driver, run, config), "refopt_summary")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -65,6 +77,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if _is_for(getattr(item, "fixturenames", ()), is_bare=is_bare)]
     if file := config.getoption("--refopt-expect"):
         expect(json.loads(file.read_text(encoding="utf-8")), items)
+    done = {record.id for record in config.stash[_RUN].records}  # those of an earlier run: none has been made yet
+    items[:] = [item for item in items if name_of(item.nodeid) not in done]
 
 
 def _is_for(fixtures: Sequence[str], *, is_bare: bool) -> bool:

@@ -52,12 +52,13 @@ class Record:
 
 @dataclass
 class Run:
-    """One run of a profile: what was tested, where, and every record."""
+    """One run of a profile: what was tested, where, and every record. `code` tells states of the source apart."""
 
     subject: str
     version: str
     device: str
     profile: str
+    code: str = ""
     status: str = "was not run"
     seconds: float = 0.0
     records: list[Record] = field(default_factory=list)
@@ -97,6 +98,7 @@ class Run:
             "version": self.version,
             "device": self.device,
             "profile": self.profile,
+            "code": self.code,
             "status": self.status,
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "seconds": round(self.seconds, 1),

@@ -18,13 +18,20 @@ def write_report(run: Run, folder: Path) -> Iterator[Path]:
     """Writes the files, and names each that is written."""
     results = run.as_dict()
     texts = {
-        "results.json": json.dumps(results, indent=1, ensure_ascii=False) + "\n",
+        "results.json": as_json(results),
         "report.html": page(results, published()),
         "badge.svg": badge("refopt", status_word(results)),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
         yield folder / name
+
+
+def as_json(results: dict[str, Any]) -> str:
+    """The results as JSON, a check a line."""
+    cases = ",\n".join(json.dumps(case, ensure_ascii=False) for case in results["cases"])
+    about = json.dumps({name: value for name, value in results.items() if name != "cases"}, indent=1)
+    return about.removesuffix("\n}") + f',\n "cases": [\n{cases}\n]}}\n'
 
 
 def page(results: dict[str, Any], faults: dict[str, list[dict[str, Any]]]) -> str:

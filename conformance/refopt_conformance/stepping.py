@@ -49,8 +49,8 @@ def pick(kept: Kept, i: int) -> Kept:
 
 
 def only(step: Step, i: int) -> Step:
-    """The step of one of the tensors. Its `after` is not to be used."""
-    return Step(step.t, step.hyper, _only(step.before, i), step.grads and [step.grads[i]], _only(step.before, i))
+    """The step of one of the tensors, where the others do not matter to it."""
+    return Step(step.t, step.hyper, _only(step.before, i), step.grads and [step.grads[i]], _only(step.after, i))
 
 
 def _only(state: State, i: int) -> State:

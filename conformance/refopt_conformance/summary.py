@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 
 import pytest
 
@@ -22,20 +22,26 @@ SHOWN = 3  # smallest cases that are printed in full
 class Summary:
     """Collects the records as reports come in, and sums up."""
 
-    def __init__(self, driver: Driver | Bare, config: pytest.Config) -> None:
-        self.run = Run(driver.name, driver.version, driver.where, config.getoption("--refopt-profile"))
+    def __init__(self, driver: Driver | Bare, run: Run, config: pytest.Config) -> None:
+        self.run = run
+        self.earlier = len(run.records)
+        self.selected = 0
         self.claimed = driver.claimed if isinstance(driver, Bare) else None
-        self.passed = 0  # of what it claims
+        self.passed = sum(record.outcome == "passed" for record in run.records)  # of what it claims
         self.started = time.perf_counter()
         self.progress = Progress(config)
         self.outcomes: dict[str, str] = {}
         self.seconds: defaultdict[str, float] = defaultdict(float)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.progress.start(len(session.items))
+        self._start(len(session.items))
 
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
-        self.progress.start(len(ids))
+        self._start(len(ids))
+
+    def _start(self, count: int) -> None:
+        self.selected = count
+        self.progress.start(count)
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """No dots where there is a bar."""
@@ -69,8 +75,17 @@ class Summary:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """What had every case skipped, or every one of its own dialect, has not shown that it conforms."""
         self.progress.stop()
-        if session.exitstatus == pytest.ExitCode.OK and not self.passed and not session.config.option.collectonly:
+        if session.config.option.collectonly:
+            return
+        if session.exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self.earlier:
+            session.exitstatus = pytest.ExitCode.OK  # all of it was done earlier
+        if session.exitstatus == pytest.ExitCode.OK and self._was_stopped():
+            session.exitstatus = pytest.ExitCode.INTERRUPTED  # with pytest-xdist, pytest says that all is well
+        if session.exitstatus == pytest.ExitCode.OK and not self.passed:
             session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+
+    def _was_stopped(self) -> bool:
+        return len(self.outcomes) < self.selected
 
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
@@ -104,8 +119,8 @@ class Summary:
             write(f"{count:>5}  {reason}")
         self._deviations(terminalreporter, stats)
         section("refopt conform")
-        self.run.seconds = time.perf_counter() - self.started
-        self.run.status = self._verdict(stats, exitstatus, config)
+        self.run.seconds += time.perf_counter() - self.started
+        self.run.status = self._verdict(exitstatus, config)
         write(f"{self.run.subject} ({self.run.version}) on {self.run.device} {self.run.status}")
         if (folder := config.getoption("--refopt-report")) and not config.option.collectonly:
             from refopt_conformance.report import write_report
@@ -113,15 +128,21 @@ class Summary:
             for file in write_report(self.run, folder):
                 write(f"written: {file}")
 
-    def _verdict(self, stats: Mapping[str, Sized], exitstatus: int, config: pytest.Config) -> str:
-        passed, skipped, failed, expected = (len(stats[name]) for name in ("passed", "skipped", "failed", "xfailed"))
-        failed += len(stats["error"])
+    def _verdict(self, exitstatus: int, config: pytest.Config) -> str:
+        count = Counter(record.outcome for record in self.run.records)
+        passed, skipped, expected = count["passed"], count["skipped"], count["expected"]
+        failed = count["failed"] + count["error"]
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and self.earlier:
+            exitstatus = pytest.ExitCode.OK
         if config.option.collectonly:
             return "was not run"
         if not self.passed and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             if passed or expected:
                 return f"was not tested: no case of {self.claimed}, which it follows, has passed"
             return f"was not tested: {'every case was skipped' if skipped else 'no case matches the arguments'}"
+        if not failed and self._was_stopped():
+            done = self.earlier + len(self.outcomes)
+            return f"was stopped after {done} of {self.earlier + self.selected} tests, of which none deviated"
         if exitstatus == pytest.ExitCode.OK:
             others = [f"{count} {what}" for count, what in ((skipped, "skipped"), (expected, "as expected")) if count]
             return ", ".join([f"conforms: {passed} tests passed", *others])

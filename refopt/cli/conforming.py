@@ -42,6 +42,9 @@ def conform(
             "sharded.xml, sharded.html and sharded.svg."
         ),
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the backend's run that --report is of, after it was stopped.")
+    ] = False,
     rule: Annotated[str | None, typer.Option(help="The rule of an optimizer; found if not given.")] = None,
     hyper: Options = None,
     expect: Annotated[
@@ -69,7 +72,7 @@ def conform(
         raise RefoptError("conform takes a backend such as torch, or a program as --exec COMMAND; give one")
     backend = backend or f"exec:{command}"
     if sharded:
-        if any((device, rule, hyper, expect, context.args)):
+        if any((device, resume, rule, hyper, expect, context.args)):
             raise RefoptError(
                 "conform --sharded runs all cases on this machine's CPU; of the options it takes --profile and --report"
             )
@@ -81,6 +84,7 @@ def conform(
             device=device,
             profile=profile.value,
             report=report,
+            resume=resume,
             expect=expect,
             rule=rule,
             options=parse(hyper, "rule", "device"),

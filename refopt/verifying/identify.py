@@ -148,12 +148,19 @@ def resembles(verdict: Verdict, vacuous: str) -> str:
     return f"it does what {verdict.rule} does, {named}, with {vacuous}: a simpler rule"
 
 
-def nearest_of(verdicts: Sequence[Verdict]) -> Verdict:
+def nearest_of(verdicts: Sequence[Verdict], namesakes: Sequence[str] = ()) -> Verdict:
     """Of the verdicts on several rules, none of which fits: one that a fault explains, else that on the rule left last.
 
-    The others are those `tried`.
+    But what is called Adam, and has followed Adam through a whole run, is held against Adam: a fault that makes Yogi
+    an Adam explains less. The others are those `tried`.
     """
-    nearest = max(verdicts, key=lambda v: (bool(v.faults), *_reached(v), -(v.distance or 0.0)))
+
+    def order(verdict: Verdict) -> tuple[bool | float, ...]:
+        trace, step = _reached(verdict)
+        is_it = verdict.rule in namesakes and trace > 1  # they count from 1
+        return is_it, bool(verdict.faults), trace, step, -(verdict.distance or 0.0)
+
+    nearest = max(verdicts, key=order)
     others = tuple(v.rule for v in verdicts if v is not nearest and v.rule is not None)
     unknown = () if nearest.faults or not others else ("a rule that refopt does not have, it cannot name",)
     return replace(nearest, tried=others, notes=(*nearest.notes, *unknown))

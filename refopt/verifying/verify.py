@@ -129,7 +129,7 @@ def _verify_one_of(
         if found is not None and not trials:
             verdicts[one.name] = found
     if verdicts:
-        nearest = nearest_of(list(verdicts.values()))
+        nearest = nearest_of(list(verdicts.values()), [one.name for one in namesakes])
         case = next((trial.smallest(nearest) for trial in trials if trial.rule.name == nearest.rule), "")
         return replace(nearest, case=case, notes=(*nearest.notes, *notes))
     if not failures:
