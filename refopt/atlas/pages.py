@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from refopt.atlas.document import Atlas
-from refopt.atlas.tables import others, tables
+from refopt.atlas.tables import complex_numbers, others, tables
 from refopt.files import whole
 from refopt.spec.errors import RefoptError
 
@@ -46,6 +46,7 @@ def facts(atlas: Atlas) -> dict[str, Any]:
     return {
         "tables": found,
         "others": others(atlas),
+        "complex": complex_numbers(atlas),
         "versions": list(versions),
         "count": len(atlas.rows),
         "named": sum(1 for row in atlas.rows if row.rule),

@@ -9,6 +9,7 @@ from refopt.atlas.claims import REMARKS, Claim, disagreements
 from refopt.atlas.document import Atlas, Row
 from refopt.rules import RULES
 from refopt.spec.declare import Rule
+from refopt.verifying.complex_readings import MEANING
 from refopt.verifying.report import ulps
 
 OPEN = " | "  # between the choices of an axis that is open
@@ -65,6 +66,20 @@ class Table:
 def tables(atlas: Atlas) -> list[Table]:
     """A table for each rule that somebody follows, in the rules' order."""
     return [_table(rule, rows) for rule in RULES.values() if (rows := [r for r in atlas.rows if r.rule == rule.name])]
+
+
+def complex_numbers(atlas: Atlas) -> list[tuple[str, str, list[str]]]:
+    """What implementations make of complex numbers: the word for it, what that means, and who; by default alone."""
+    found: dict[str, list[str]] = {}
+    for row in atlas.rows:
+        if (word := row.verdict.get("complex_numbers")) and (not row.options or row.target not in _plain(atlas)):
+            found.setdefault(word, []).append(row.name)
+    return [(word, meaning, found[word]) for word, meaning in MEANING.items() if word in found]
+
+
+def _plain(atlas: Atlas) -> set[str]:
+    """The targets that follow a rule as they are."""
+    return {row.target for row in atlas.rows if not row.options and row.rule}
 
 
 def others(atlas: Atlas) -> list[tuple[Row, str]]:

@@ -116,6 +116,18 @@ class Comparison:
                     break
         return Fit(worst, first, self.allowed)
 
+    def agrees(self, program: Program) -> bool:
+        """Whether a variant comes to the same but for rounding; of complex arrays, in complex arithmetic."""
+        rows = self.each if of_tensors(program.lines) else self.whole
+        largest = list(rows.largest)
+        with np.errstate(all="ignore"):
+            for expected, actual in zip(self.expected(program, rows), rows.results, strict=True):
+                largest = [_larger(*pair) for pair in zip(largest, expected, strict=True)]
+                found = (_farthest(*three, self.spacing)[0] for three in zip(actual, expected, largest, strict=True))
+                if not max(found, default=0.0) <= self.allowed:
+                    return False
+        return True
+
     def expected(self, program: Program, rows: _Rows) -> Iterator[list[np.ndarray]]:
         """What the variant makes of the trace's input, step by step."""
         update = compiled(program.lines)
@@ -145,7 +157,7 @@ class _Rows:
 
     def __init__(self, arrays: Arrays, *, join: bool) -> None:
         def rows(leaves: Sequence[np.ndarray]) -> list[np.ndarray]:
-            wide = [np.asarray(a, np.float64) for a in leaves]
+            wide = [np.asarray(a, np.complex128 if np.iscomplexobj(a) else np.float64) for a in leaves]
             return [np.concatenate([a.reshape(-1) for a in wide])] if join else wide
 
         self.params = rows(arrays.params)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from refopt.rules import get_rule
+from refopt.verifying.complex_readings import MEANING as COMPLEX
 from refopt.verifying.distance import EXCLUDED
 from refopt.verifying.verdict import Verdict
 
@@ -111,6 +112,10 @@ def facts_table(verdict: Verdict) -> Table:
         table.add_row("assumed", ", ".join(f"{name}={value:g}" for name, value in verdict.assumed.items()))
     if verdict.fitted:
         table.add_row("fitted", ", ".join(f"{name}={number}" for name, number in verdict.fitted.items()))
+    if verdict.complex_numbers:
+        said = COMPLEX[verdict.complex_numbers]
+        reason = f": {verdict.complex_reason}" if verdict.complex_reason else ""
+        table.add_row("complex", f"{verdict.complex_numbers}: {said}{reason}")
     if verdict.defaults:
         table.add_row("defaults", ", ".join(f"{name}={value:g}" for name, value in verdict.defaults.items()))
     if verdict.steps:

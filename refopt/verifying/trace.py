@@ -99,7 +99,7 @@ class Arrays:
     @property
     def dtype(self) -> np.dtype:
         """The narrowest dtype of the results: what their rounding is measured in."""
-        return narrowest(a.dtype for a in self.results[0])
+        return narrowest(a.real.dtype for a in self.results[0])
 
 
 def narrowest(dtypes: Iterable[np.dtype]) -> np.dtype:

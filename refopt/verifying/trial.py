@@ -85,6 +85,19 @@ class Trial:
         versions = self.subject.interface.versions
         return dataclasses.replace(verdict, defaults=names.defaults, versions=versions, notes=tuple(notes))
 
+    def first_verdict(self) -> Verdict:
+        """What has been seen so far shows; where a fault would explain it, what all usual probes show.
+
+        Who follows no rule is shown the first probe for every rule, and all of them for few.
+        """
+        verdict = self.found.verdict(self.subject.name, self.subject.interface.framework)
+        return self.verdict() if verdict.faults else verdict
+
+    @property
+    def seen_all(self) -> bool:
+        """Whether all usual probes have been shown."""
+        return len(self.shown) >= len(self.usual)
+
     def smallest(self, verdict: Verdict) -> str:
         """The smallest case that shows how it deviates, as code; nothing if there is no short one."""
         if verdict.first is None:

@@ -72,6 +72,8 @@ class Verdict:
     runs: int = 1
     assumed: Mapping[str, float] = field(default_factory=dict)
     fitted: Mapping[str, FittedNumber] = field(default_factory=dict)
+    complex_numbers: str = ""
+    complex_reason: str = ""
     first: Deviation | None = None
     nearest: Mapping[str, str] = field(default_factory=dict)
     faults: tuple[Explanation, ...] = ()

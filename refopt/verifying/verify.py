@@ -10,6 +10,7 @@ from refopt.rules import RULES, get_rule
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.verifying.candidates import neutral_axes
+from refopt.verifying.complex_numbers import with_complex
 from refopt.verifying.fitting import which_lacking
 from refopt.verifying.identify import nearest_of, resembles, rules_with
 from refopt.verifying.subjects.base import Subject, dtype_of_probes, under
@@ -97,7 +98,7 @@ def _verify_one_of(
         try:
             trial = Trial(under(subject, one), one, dialect)
             if trial.conforms():
-                return trial.verdict()
+                return with_complex(trial.verdict(), trial)
             trials.append(trial)
         except Unsupported as failure:
             failures.append(str(failure))
@@ -110,7 +111,7 @@ def _verify_one_of(
     verdicts: dict[str, Verdict] = {}
     for trial in trials:
         try:
-            verdicts[trial.rule.name] = trial.verdict()
+            verdicts[trial.rule.name] = trial.first_verdict()
         except Unsupported as failure:
             failures.append(str(failure))
     explained = any(verdict.faults for verdict in verdicts.values())
@@ -128,10 +129,18 @@ def _verify_one_of(
         notes += said
         if found is not None and not trials:
             verdicts[one.name] = found
-    if verdicts:
+    tried = {trial.rule.name: trial for trial in trials}
+    while verdicts:
         nearest = nearest_of(list(verdicts.values()), [one.name for one in namesakes])
-        case = next((trial.smallest(nearest) for trial in trials if trial.rule.name == nearest.rule), "")
-        return replace(nearest, case=case, notes=(*nearest.notes, *notes))
+        its = tried.get(nearest.rule or "")
+        if its is None or its.seen_all:
+            case = its.smallest(nearest) if its else ""
+            return replace(nearest, case=case, notes=(*nearest.notes, *notes))
+        try:
+            verdicts[its.rule.name] = its.verdict()
+        except Unsupported as failure:
+            failures.append(str(failure))
+            del verdicts[its.rule.name]
     if not failures:
         failures.append(f"{subject.name} lets nobody set what a rule needs; with fit=True it is looked for")
     reason = "; ".join(dict.fromkeys(failures))  # what one rule after the other ran into, once

@@ -82,7 +82,7 @@ class KerasDriver:
         return any(name.startswith("keras.src.optimizers.") for name in ancestors(target))
 
     def start(self, params: Arrays, numbers: Mapping[str, float], options: Mapping[str, Any]) -> None:
-        self.dtype = params[0].dtype.name
+        self.dtype = params[0].real.dtype.name
         with self._precision():
             self.variables = [self.keras.Variable(w, dtype=w.dtype.name) for w in params]
             self.optimizer = self.make(**{**self.kept, **numbers, **options})

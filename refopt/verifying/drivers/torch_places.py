@@ -45,7 +45,7 @@ def version_of(torch: Any, device: str) -> dict[str, str]:
 def default_dtype(torch: Any, tensors: Sequence[Any]) -> Iterator[None]:
     """The dtype of the parameters as torch's default, in which optimizers keep counters on a device (`capturable`)."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(next((w.dtype for w in tensors), before))
+    torch.set_default_dtype(next((w.real.dtype for w in tensors), before))
     try:
         yield
     finally:
