@@ -84,7 +84,8 @@ def measure(target: Target) -> Row:
     subject: Any = target.target if target.python is None else Interpreter(target.python, target.target)
     started = time.perf_counter()
     try:
-        found = verify(subject, rule="ema" if target.average else None, fit=False, **target.options).as_dict()
+        rule = "ema" if target.average else None
+        found = verify(subject, rule=rule, fit=False, case=False, **target.options).as_dict()
     except RefoptError as refusal:
         found = {"status": "unsupported", "rule": None, "reason": str(refusal)}
     seconds = round(time.perf_counter() - started, 1)

@@ -14,7 +14,7 @@ from refopt.files import finite
 from refopt.spec.errors import RefoptError
 
 # What a command has an argument or an option of its own for, so that -H cannot mean it.
-VERIFY = ("target", "rule", "dialect", "dtype", "device", "fit")
+VERIFY = ("target", "rule", "dialect", "dtype", "device", "fit", "case")
 IDENTIFY = ("files", "rule", "dialect")
 TRANSLATE = ("target", "to")
 

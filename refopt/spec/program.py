@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import Any
 
-from refopt.spec.declare import Choice, Rule, Slot
+from refopt.spec.declare import Rule, Slot
 from refopt.spec.edits import Edit
 from refopt.spec.faults import Fault
 from refopt.spec.functions import FUNCTIONS, TOTALS, tree_sum
@@ -132,9 +132,9 @@ def program(rule: Rule, axes: Mapping[str, str], fault: Fault | None = None) -> 
 
 @cache
 def _program(rule: Rule, names: tuple[str, ...]) -> Program:
-    choices, slots = _chosen(rule, names)
-    evaluate = _edited(rule.evaluate, choices, keep={"a"}) if rule.evaluate else []
-    update = _edited(rule.function, choices, keep={"w", *slots})
+    slots = _slots(rule, names)
+    evaluate = propagate(_chosen(rule, names, rule.evaluate), keep={"a"}) if rule.evaluate else []
+    update = propagate(_chosen(rule, names, rule.function), keep={"w", *slots})
     writes_parameter = any(line.target == "w" for line in update)
     wanted = names_read(line.value for line in evaluate) | ({"w"} if writes_parameter else set())
     update, alive = prune(update, wanted, set(slots))
@@ -142,26 +142,43 @@ def _program(rule: Rule, names: tuple[str, ...]) -> Program:
 
 
 def _planted(rule: Rule, asked: tuple[str, ...], names: tuple[str, ...], fault: Fault) -> Program:
-    choices, _ = _chosen(rule, names)
     hidden = tuple(Slot(name, name, "remembered", start, "step") for name, start in fault.hidden.items())
     slots = (*_program(rule, asked).slots, *hidden)
     kept = {slot.name for slot in slots}
-    choices |= {f"fault={fault.name}": Choice(fault.name, fault.effect, edits=fault.edits)}
-    evaluate = _edited(rule.evaluate, choices, {"a"}, fault.reads) if rule.evaluate else []
-    update = _edited(rule.function, choices, {"w", *kept}, fault.reads, fault.begin)
+    evaluate = propagate(_mistaken(rule, names, rule.evaluate, fault), {"a"}) if rule.evaluate else []
+    begin = [Line(target, value, inserted=True) for text in fault.begin for target, value in parse(text)]
+    update = propagate([*begin, *_mistaken(rule, names, rule.function, fault)], {"w", *kept})
     update, _ = prune(update, {"w", *kept}, kept)
     used = inputs(update) | {line.target for line in update}
     begun = [replace(slot, init=fault.starts.get(slot.name, slot.init)) for slot in slots if slot.name in used]
     return _both(rule, update, evaluate, tuple(begun))
 
 
-def _chosen(rule: Rule, names: tuple[str, ...]) -> tuple[dict[str, Choice], dict[str, Slot]]:
-    """The choices by their origin (`eps_at=inside_raw`), and the slots that they have."""
-    choices = {f"{axis.name}={name}": axis.choice(name) for axis, name in zip(rule.axes, names, strict=True)}
+def _slots(rule: Rule, names: tuple[str, ...]) -> dict[str, Slot]:
+    """The slots that these choices have."""
     slots = {slot.name: slot for slot in rule.slots}
-    for choice in choices.values():
-        slots |= {slot.name: slot for slot in choice.slots}
-    return choices, slots
+    for axis, name in zip(rule.axes, names, strict=True):
+        slots |= {slot.name: slot for slot in axis.choice(name).slots}
+    return slots
+
+
+@cache
+def _chosen(rule: Rule, names: tuple[str, ...], function: Callable[..., Any]) -> tuple[Line, ...]:
+    """The lines of one of the rule's functions after the edits of all choices, which name what they wrote."""
+    lines = [Line(target, value) for target, value in parse(function)]
+    for axis, name in zip(rule.axes, names, strict=True):
+        for edit in axis.choice(name).edits:
+            lines = _apply(edit, lines, f"{axis.name}={name}")
+    return tuple(lines)
+
+
+def _mistaken(rule: Rule, names: tuple[str, ...], function: Callable[..., Any], fault: Fault) -> list[Line]:
+    """The same with a fault planted."""
+    lines = list(_chosen(rule, names, function))
+    for edit in fault.edits:
+        lines = _apply(edit, lines, f"fault={fault.name}")
+    readings = {name: expression(text) for name, text in fault.reads.items()}
+    return [replace(one, value=substitute(one.value, readings)) for one in lines]
 
 
 def _both(rule: Rule, update: Sequence[Line], evaluate: Sequence[Line], slots: tuple[Slot, ...]) -> Program:
@@ -189,23 +206,6 @@ def _assemble(
     tensors, numbers = (tuple(slot for slot in slots if slot.clock == clock) for clock in ("tensor", "step"))
     hypers = tuple(p.name for p in rule.hyper_parameters if p.name in read)
     return Program(name, tuple(arrays), tensors, numbers, hypers, slots, tuple(lines), outputs, average)
-
-
-def _edited(
-    function: Callable[..., Any],
-    choices: Mapping[str, Choice],
-    keep: set[str],
-    reads: Mapping[str, str] | None = None,
-    begin: Sequence[str] = (),
-) -> list[Line]:
-    """The function's lines after the edits of all choices, constants and copies propagated."""
-    lines = [Line(target, value) for target, value in parse(function)]
-    for origin, choice in choices.items():
-        for edit in choice.edits:
-            lines = _apply(edit, lines, origin)
-    readings = {name: expression(text) for name, text in (reads or {}).items()}
-    first = [Line(target, value, inserted=True) for text in begin for target, value in parse(text)]
-    return propagate([*first, *(replace(one, value=substitute(one.value, readings)) for one in lines)], keep)
 
 
 def _apply(edit: Edit, lines: list[Line], origin: str) -> list[Line]:

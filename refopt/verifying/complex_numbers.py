@@ -22,6 +22,7 @@ from refopt.verifying.complex_readings import (
 from refopt.verifying.distance import Comparison
 from refopt.verifying.identification import Identification
 from refopt.verifying.probes import of_kind
+from refopt.verifying.shared import of_tensors
 from refopt.verifying.subjects.base import dtype_of_probes
 from refopt.verifying.subjects.library import LibrarySubject
 from refopt.verifying.trace import Arrays
@@ -58,7 +59,8 @@ def with_complex(verdict: Verdict, trial: Trial) -> Verdict:
     pairs = Arrays(_pairs(params), [*map(_pairs, grads)], [*shown], [*map(_pairs, results)], paths)
     other = by_modulus(program)
     same = other is not None and other.code == program.code
-    readings = [(EITHER if same else PARTS, pairs, program), (MODULUS, pairs, other), (ANALYTIC, whole, program)]
+    plain = None if of_tensors(program.lines) else program  # the norm of the reference is one of real numbers
+    readings = [(EITHER if same else PARTS, pairs, program), (MODULUS, pairs, other), (ANALYTIC, whole, plain)]
     fits = (name for name, arrays, one in readings if one is not None and Comparison(arrays, steps).agrees(one))
     return replace(verdict, complex_numbers=next(fits, NEITHER))
 

@@ -28,7 +28,7 @@ MEANING = {
     REFUSED: "it takes no complex parameters",
     REAL: "it drops the imaginary parts",
     ANALYTIC: "in complex arithmetic: g * g is the complex square, which may be negative or imaginary",
-    NEITHER: "neither by parts nor by the modulus, nor in complex arithmetic as it stands",
+    NEITHER: "neither by parts nor by the modulus, nor, if it takes no norms, in complex arithmetic as it stands",
 }
 _OF_COMPLEX = {"abs": "size_of", "sign": "direction_of"}
 

@@ -13,6 +13,7 @@ from refopt.verifying.candidates import Candidate, Candidates
 from refopt.verifying.distance import Fit
 
 NEAREST = 24  # of the variants that the trace leaves last: under each of these all faults are tried
+FEWER = 8  # and where nothing says that this rule is meant
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,14 @@ def explanations(
     ranked: Sequence[tuple[Candidate, Fit]],
     known: Collection[str],
     fit: Callable[[Program], Fit],
+    nearest: int = NEAREST,
 ) -> tuple[Explanation, ...]:
     """The faults that fit under the first variant for which any does; nothing if none does.
 
     Variants are those nearest to the trace, the dialects' own among them first: a mistake is a small departure from
     what somebody meant to write.
     """
-    for candidate in _likely(rule, ranked):
+    for candidate in _likely(rule, ranked, nearest):
         tried = [(fault, fit(broken)) for fault, broken in _planted(rule, candidate, known)]
         axes = dict(candidate.axes[0])
         found = [Explanation(f.name, f.effect, f.issues, axes, fit.distance) for f, fit in tried if fit.first is None]
@@ -77,15 +79,15 @@ def if_meant(found: Candidates, exact: Collection[str], fit: Callable[[Program],
     return tuple(meant.values())
 
 
-def _likely(rule: Rule, ranked: Sequence[tuple[Candidate, Fit]]) -> Iterator[Candidate]:
-    nearest = sorted(ranked, key=lambda pair: (*(-n for n in pair[1].reached), pair[1].share))
+def _likely(rule: Rule, ranked: Sequence[tuple[Candidate, Fit]], nearest: int) -> Iterator[Candidate]:
+    last = sorted(ranked, key=lambda pair: (*(-n for n in pair[1].reached), pair[1].share))
     dialects = [{axis.name: d.axes.get(axis.name, axis.choices[0]) for axis in rule.axes} for d in rule.dialects]
 
     def is_dialects(candidate: Candidate) -> bool:
         return any(axes.items() <= dialect.items() for axes in candidate.axes for dialect in dialects)
 
-    yield from (candidate for candidate, _ in nearest if is_dialects(candidate))
-    yield from (candidate for candidate, _ in nearest[:NEAREST] if not is_dialects(candidate))
+    yield from (candidate for candidate, _ in last if is_dialects(candidate))
+    yield from (candidate for candidate, _ in last[:nearest] if not is_dialects(candidate))
 
 
 def _planted(rule: Rule, candidate: Candidate, known: Collection[str]) -> Iterator[tuple[Fault, Program]]:

@@ -14,7 +14,7 @@ from refopt.spec.program import Program
 from refopt.verifying import reading
 from refopt.verifying.candidates import Candidate, candidates, canonical_hyper
 from refopt.verifying.distance import Comparison, Fit
-from refopt.verifying.faults import explanations, if_meant
+from refopt.verifying.faults import NEAREST, explanations, if_meant
 from refopt.verifying.open_axes import why_open
 from refopt.verifying.shared import names_in
 from refopt.verifying.trace import Arrays
@@ -43,6 +43,7 @@ class Identification:
         self.found = candidates(rule, sorted(self.known))
         self.claimed = None if dialect is None else reading.visible(self.found, rule.dialect(dialect))
         self.dialect = dialect
+        self.nearest = NEAREST  # of the variants, those under which it is asked which fault would explain it
         self.own = [reading.visible(self.found, one).items() for one in rule.dialects]
         self.fits: Fits = [(candidate, Fit(0.0, None, 1.0)) for candidate in self.found.programs]
         self.traces: list[Arrays] = []
@@ -112,7 +113,7 @@ class Identification:
     def _deviates(self, verdict: Verdict, fits: Fits, nearest: Candidate, fit: Fit) -> Verdict:
         whole = _all(self.comparisons, nearest.program, thorough=True)
         known = {*self.known, *self.found.assumed}
-        found = explanations(self.rule, fits, known, partial(_all, self.comparisons))
+        found = explanations(self.rule, fits, known, partial(_all, self.comparisons), self.nearest)
         notes = verdict.notes
         if self.claimed is not None and (others := self.fitting):
             departures = reading.departures(self.found, others)

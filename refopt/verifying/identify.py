@@ -157,8 +157,9 @@ def nearest_of(verdicts: Sequence[Verdict], namesakes: Sequence[str] = ()) -> Ve
 
     def order(verdict: Verdict) -> tuple[bool | float, ...]:
         trace, step = _reached(verdict)
-        is_it = verdict.rule in namesakes and trace > 1  # they count from 1
-        return is_it, bool(verdict.faults), trace, step, -(verdict.distance or 0.0)
+        own = verdict.rule in namesakes
+        is_it = own and trace > 1  # they count from 1
+        return is_it, bool(verdict.faults), trace, step, own, -(verdict.distance or 0.0)
 
     nearest = max(verdicts, key=order)
     others = tuple(v.rule for v in verdicts if v is not nearest and v.rule is not None)

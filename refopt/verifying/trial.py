@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from refopt.clocks import matrix_functions
 from refopt.engines.dtypes import PARAMETER_DTYPES
@@ -18,6 +21,7 @@ from refopt.verifying.subjects.base import Subject, dtype_of_probes
 from refopt.verifying.trace import Trace
 from refopt.verifying.verdict import Verdict
 
+Memory: TypeAlias = dict[tuple[Any, ...], tuple[Sequence[Any], list[float]]]  # by input: the results, and how long
 NEUTRAL = "dampening"  # which may be left alone where it excludes another number (torch: nesterov)
 MATRICES = "matrices"
 PATIENCE = 20.0  # seconds for the long run
@@ -28,11 +32,21 @@ NEW = 40  # steps of that look: those after the twelve of the probes are new
 class Trial:
     """A subject that has been shown the first probe; or all usual ones, if numbers that it has are to be fitted.
 
+    What it did in other trials, under other rules, is in `memory`: usual probes often come to the same for it.
+
     Raises Unsupported if it cannot be run.
     """
 
-    def __init__(self, subject: Subject, rule: Rule, dialect: str | None = None, lacking: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        subject: Subject,
+        rule: Rule,
+        dialect: str | None = None,
+        lacking: Sequence[str] = (),
+        memory: Memory | None = None,
+    ) -> None:
         self.subject, self.rule = subject, rule
+        self.memory = {} if memory is None else memory
         ours = {p.name for p in rule.hyper_parameters}
         self.settable = (subject.names.settable & ours) - set(subject.names.fixed)
         self.notes: list[str] = []
@@ -52,7 +66,7 @@ class Trial:
         self.shown = [first]
         self.found: Identification | FittedIdentification
         if lacking:
-            self.shown += [_driven(self.subject, probe) for probe in self.usual[1:]]
+            self.shown += [self._usual(probe) for probe in self.usual[1:]]
             arrays = [trace.arrays() for trace in self.shown]
             self.found = FittedIdentification(rule, first.hyper[0], held, dialect, arrays, lacking, widely=False)
         else:
@@ -114,7 +128,7 @@ class Trial:
             self.kind = kind
             self.usual = [of_kind(probe, self.kind) for probe in every]
             try:
-                first = _driven(self.subject, self.usual[0])
+                first = self._usual(self.usual[0])
             except Unsupported as failure:
                 failures.append(failure)
                 continue
@@ -125,7 +139,19 @@ class Trial:
 
     def _show_the_others(self) -> None:
         for probe in self.usual[len(self.shown) :]:
-            self._show(_driven(self.subject, probe))
+            self._show(self._usual(probe))
+
+    def _usual(self, probe: Probe) -> Trace:
+        """The trace of a usual probe, from memory if the subject has been driven so."""
+        own = [self.subject.names.own({**now, **self.subject.names.fixed}) for now in probe.hyper]
+        arrays = [*probe.params, *(g for now in probe.grads for g in now)]
+        key = (str([sorted(now.items()) for now in own]), *((a.shape, a.tobytes()) for a in arrays))
+        if key in self.memory:
+            results, self.subject.step_seconds = self.memory[key]
+            return _trace(self.subject, probe, results)
+        trace = _driven(self.subject, probe)
+        self.memory[key] = trace.results, self.subject.step_seconds
+        return trace
 
     def _show(self, trace: Trace) -> None:
         self.shown.append(trace)
@@ -170,12 +196,19 @@ class Trial:
 
 
 def _driven(subject: Subject, probe: Probe) -> Trace:
-    hyper = [{**now, **subject.names.fixed} for now in probe.hyper]
+    return _trace(subject, probe, subject.drive(*_given(subject, probe)))
+
+
+def _given(subject: Subject, probe: Probe) -> tuple[list[np.ndarray], list[list[np.ndarray]], list[dict[str, float]]]:
     dtype = PARAMETER_DTYPES[dtype_of_probes(subject)]
     params = [w.astype(dtype) for w in probe.params]
     grads = [[g.astype(dtype) for g in now] for now in probe.grads]
+    return params, grads, [{**now, **subject.names.fixed} for now in probe.hyper]
+
+
+def _trace(subject: Subject, probe: Probe, results: Sequence[Any]) -> Trace:
+    params, grads, hyper = _given(subject, probe)
     names = set(probe.hyper[0])
-    results = subject.drive(params, grads, hyper)
     known = [{k: v for k, v in now.items() if k in names} for now in hyper]
     trace = Trace(params, grads, known, results, probe.name)
     try:

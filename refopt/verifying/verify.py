@@ -11,11 +11,13 @@ from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.verifying.candidates import neutral_axes
 from refopt.verifying.complex_numbers import with_complex
+from refopt.verifying.faults import FEWER
 from refopt.verifying.fitting import which_lacking
+from refopt.verifying.identification import Identification
 from refopt.verifying.identify import nearest_of, resembles, rules_with
 from refopt.verifying.subjects.base import Subject, dtype_of_probes, under
 from refopt.verifying.subjects.resolve import name_of, resolve
-from refopt.verifying.trial import Trial
+from refopt.verifying.trial import Memory, Trial
 from refopt.verifying.verdict import Verdict
 
 Coarser: TypeAlias = Callable[[Sequence[Rule]], Verdict | None]
@@ -30,6 +32,7 @@ def verify(
     dtype: str | None = None,
     device: str | None = None,
     fit: bool = True,
+    case: bool = True,
     **options: Any,
 ) -> Verdict:
     """Which rule and which conventions an implementation follows, proven by running it.
@@ -45,6 +48,7 @@ def verify(
         device: where a torch optimizer is driven, e.g. `"cuda"`; if None, on the CPU.
         fit: whether numbers that it keeps to itself may be read off what it does under any rule, where none fits
             without; that takes the longest. Under a rule that its name names they always are.
+        case: whether to look for the smallest case that shows how it deviates.
         options: the implementation's own arguments (`momentum=0.9, nesterov=True`). Numbers that are given stay as
             they are; the others are set by the probes.
 
@@ -63,7 +67,7 @@ def verify(
         except Unsupported as refusal:
             return Verdict(status="unsupported", subject=name_of(target), reason=str(refusal))
         try:
-            return _verify_one_of(subject, chosen, dialect, fit=fit, coarser=coarser)
+            return _verify_one_of(subject, chosen, dialect, fit=fit, case=case, coarser=coarser)
         finally:
             subject.close()
 
@@ -75,12 +79,12 @@ def verify(
 
 
 def _verify_one_of(
-    subject: Subject, chosen: Rule | None, dialect: str | None, *, fit: bool, coarser: Coarser | None
+    subject: Subject, chosen: Rule | None, dialect: str | None, *, fit: bool, case: bool, coarser: Coarser | None
 ) -> Verdict:
     """A subject against the rule that it is said to be of, or against all of them.
 
-    Where none fits and no fault explains that, `coarser` looks for less in those that its name names, unless they lack
-    numbers, which are to be fitted.
+    Where none fits and no fault of those that its name names explains that, `coarser` looks for less in these, unless
+    they lack numbers, which are to be fitted.
     """
     average = subject.interface.average
     if chosen is not None and chosen.average != average:
@@ -90,34 +94,40 @@ def _verify_one_of(
     rules = rules_with(dialect, namesakes_first(subject.name, every) if chosen is None else [chosen])
     trials, failures, notes = [], [], []
     lacking: list[Rule] = []
+    memory: Memory = {}
     namesakes = _namesakes(subject.name, rules)
+    meant = rules if chosen is not None else namesakes
     for one in rules:
         if neutral_axes(one, under(subject, one).names.settable)[1] is not None:
             lacking.append(one)
             continue
         try:
-            trial = Trial(under(subject, one), one, dialect)
+            trial = Trial(under(subject, one), one, dialect, memory=memory)
             if trial.conforms():
                 return with_complex(trial.verdict(), trial)
             trials.append(trial)
+            if one not in meant and isinstance(trial.found, Identification):
+                trial.found.nearest = FEWER
         except Unsupported as failure:
             failures.append(str(failure))
             continue
         if one in namesakes and (kept := _kept_by(subject, one)):
-            found, said = _read_off(subject, one, dialect, kept, chosen)
-            if found is not None and found.conforms:
+            found, said = _read_off(subject, one, dialect, kept, chosen, only_if_it_conforms=True)
+            if found is not None:
                 return found
             notes += said
     verdicts: dict[str, Verdict] = {}
-    for trial in trials:
-        try:
-            verdicts[trial.rule.name] = trial.first_verdict()
-        except Unsupported as failure:
-            failures.append(str(failure))
-    explained = any(verdict.faults for verdict in verdicts.values())
-    meant = [one for one in (rules if chosen is not None else namesakes) if one not in lacking]
-    if coarser and not explained and dtype_of_probes(subject) == "float64" and (found := coarser(meant)) is not None:
-        return found
+    for its_own in (True, False):
+        for trial in (one for one in trials if (one.rule in meant) is its_own):
+            try:
+                verdicts[trial.rule.name] = trial.first_verdict()
+            except Unsupported as failure:
+                failures.append(str(failure))
+        explained = any(verdict.faults for verdict in verdicts.values())
+        if its_own and coarser and not explained and dtype_of_probes(subject) == "float64":
+            found = coarser([one for one in meant if one not in lacking])
+            if found is not None:
+                return found
     for one, stage in _stages(subject, lacking) if fit and not explained else ():
         try:
             found, said = _read_off(subject, one, dialect, stage, chosen)
@@ -134,8 +144,8 @@ def _verify_one_of(
         nearest = nearest_of(list(verdicts.values()), [one.name for one in namesakes])
         its = tried.get(nearest.rule or "")
         if its is None or its.seen_all:
-            case = its.smallest(nearest) if its else ""
-            return replace(nearest, case=case, notes=(*nearest.notes, *notes))
+            code = its.smallest(nearest) if its and case else ""
+            return replace(nearest, case=code, notes=(*nearest.notes, *notes))
         try:
             verdicts[its.rule.name] = its.verdict()
         except Unsupported as failure:
@@ -148,13 +158,20 @@ def _verify_one_of(
 
 
 def _read_off(
-    subject: Subject, rule: Rule, dialect: str | None, lacking: Sequence[str], chosen: Rule | None
+    subject: Subject,
+    rule: Rule,
+    dialect: str | None,
+    lacking: Sequence[str],
+    chosen: Rule | None,
+    *,
+    only_if_it_conforms: bool = False,
 ) -> tuple[Verdict | None, list[str]]:
     """The verdict under a rule, numbers read off what the subject does; or a note on what it resembles in vain."""
     trial = Trial(under(subject, rule), rule, dialect, lacking)
-    if trial.conforms() and trial.vacuous and chosen is None:
+    conforms = trial.conforms()
+    if conforms and trial.vacuous and chosen is None:
         return None, [resembles(trial.verdict(), trial.vacuous)]
-    return trial.verdict(), []
+    return None if only_if_it_conforms and not conforms else trial.verdict(), []
 
 
 def namesakes_first(subject: str, rules: Sequence[Rule]) -> list[Rule]:
