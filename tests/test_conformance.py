@@ -27,7 +27,7 @@ def conform(backend: str, *arguments: str, folder: Path, **environment: str) -> 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba", "jax", "torch"])
 def test_every_backend_conforms(backend: str, tmp_path: Path) -> None:
-    """In brief, which has every dialect and every single choice, but no combination of choices, on few tensors.
+    """In brief, which has every dialect and every choice in one of them, but no combination of choices, on few tensors.
 
     Who changes a rule or a port runs `refopt conform jax -k /<rule>/`, which has them all, and takes longer.
     """

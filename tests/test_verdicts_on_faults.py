@@ -29,7 +29,7 @@ SAME_FUNCTION = {"first-velocity-copied"} | {
 }  # fmt: skip
 
 
-FEW = 4
+FEW = 3
 
 
 def planted() -> Iterator[tuple[Rule, Fault, Hyper]]:

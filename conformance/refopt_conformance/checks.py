@@ -3,8 +3,8 @@
 `fast` shows every choice and every number at least once: the dialects in all dtypes, with all kinds of numbers and in
 all modes; every other set of choices in one dtype and one kind of numbers, dealt round. `full` is the whole product.
 `brief` shows who has run `fast` on what was changed that all else still works: the first dialect of each rule on all
-tensors and by every law, the other dialects and every single choice on few tensors, in dtypes and numbers dealt round.
-Most of its time goes into compiling, so single choices are compiled hastily; combinations are left to `fast`.
+tensors and by every law, the other dialects and every choice, in one dialect, on few tensors, in dtypes and numbers dealt
+round. Most of its time goes into compiling, so single choices are compiled hastily; combinations are left to `fast`.
 """
 
 from __future__ import annotations
@@ -111,8 +111,11 @@ def _dealt(rule: Rule) -> Iterator[Check]:
         leaves = tree(name) if name == _first(rule) else few(name)
         yield Check(ONE_STEP, Case(name, hyper, dtype, leaves, numbers))
         yield from _both(name, hyper, "float32", leaves)
-    single = {name: hyper for name, hyper in conventions(rule).items() if ":" in name and "," not in name}
-    for (name, hyper), (dtype, numbers) in zip(single.items(), cycle(PLAIN_DEAL), strict=False):
+    single: dict[str, tuple[str, Hyper]] = {}
+    for name, hyper in conventions(rule).items():
+        if ":" in name and "," not in name:
+            single.setdefault(name.rpartition("/")[2], (name, hyper))  # in the first dialect that may have the choice
+    for (name, hyper), (dtype, numbers) in zip(single.values(), cycle(PLAIN_DEAL), strict=False):
         yield Check(ONE_STEP, Case(name, hyper, dtype, few(name), numbers), hasty=True)
 
 

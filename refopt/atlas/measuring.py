@@ -49,6 +49,8 @@ def chart(
     done = 0
     for switched in (False, True):
         work = [t for t in todo if bool(t.options) is switched and (not switched or _follows(t, have))]
+        took = {name: row.seconds for name, row in have.items()}
+        work.sort(key=lambda t: -took.get(t.name, 0.0))  # what takes long first: no processor waits for it at the end
         for row in _measured(work, jobs):
             done += 1
             have[row.name] = row
