@@ -3,8 +3,8 @@
 `fast` shows every choice and every number at least once: the dialects in all dtypes, with all kinds of numbers and in
 all modes; every other set of choices in one dtype and one kind of numbers, dealt round. `full` is the whole product.
 `brief` shows who has run `fast` on what was changed that all else still works: the first dialect of each rule on all
-tensors and by every law, the other dialects and every choice, in one dialect, on few tensors, in dtypes and numbers dealt
-round. Most of its time goes into compiling, so single choices are compiled hastily; combinations are left to `fast`.
+tensors and by every law, the other dialects and every choice, in one of them, on few tensors, in dtypes and numbers
+dealt round. Most of its time goes into compiling: single choices are compiled hastily, combinations are left to `fast`.
 """
 
 from __future__ import annotations
