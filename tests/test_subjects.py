@@ -43,6 +43,27 @@ class Third(torch.optim.Optimizer):
                 w -= group["lr"] * state["u"]
 
 
+class Adan(torch.optim.Optimizer):
+    """As sail-sg writes it, whose betas are three."""
+
+    def __init__(self, params: Any, lr: float = 1e-3, betas: Any = (0.98, 0.92, 0.99), eps: float = 1e-8) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            lr, eps, (b1, b2, b3) = group["lr"], group["eps"], group["betas"]
+            for w in group["params"]:
+                g = w.grad
+                t, before, m, v, n = self.state[w].get("all", (0, g, 0.0, 0.0, 0.0))
+                t += 1
+                m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * (g - before)
+                n = b3 * n + (1 - b3) * (g + b2 * (g - before)) ** 2
+                self.state[w]["all"] = (t, g.clone(), m, v, n)
+                below = torch.sqrt(n) / (1 - b3**t) ** 0.5 + eps
+                w -= lr * (m / (1 - b1**t) + b2 * v / (1 - b2**t)) / below
+
+
 def make_torch(params: Any, lr: float = 0.1, beta1: float = 0.9) -> Any:
     return torch.optim.Adam(params, lr=lr, betas=(beta1, 0.875), eps=0.0625)
 
@@ -97,6 +118,9 @@ ROWS: dict[str, tuple[Callable[[], Any], str, dict, dict | None, dict]] = {
     "a torch optimizer of two betas": (
         lambda: made_by_torch(torch.optim.AdamW, betas=(0.5, 0.75), amsgrad=True), "adam", {},
         {"lr": 0.001, "beta1": 0.5, "beta2": 0.75, "eps": 1e-8, "wd": 0.01}, {"amsgrad": "raw"}),
+    "betas that are three": (
+        lambda: Adan, "adan", {}, {"lr": 0.001, "beta1": 0.98, "beta2": 0.92, "beta3": 0.99, "eps": 1e-8},
+        {"start": "corrected"}),
     "a third party's class": (lambda: Third, "momentum", {}, {"lr": 0.1, "mu": 0.9}, {}),
     "a function that makes a torch optimizer": (
         lambda: make_torch, "adam", {}, {"lr": 0.1, "beta1": 0.9, "beta2": 0.875, "eps": 0.0625, "wd": 0.0}, {}),

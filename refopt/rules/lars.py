@@ -29,7 +29,7 @@ LARS = Rule(
         lr_of(0.1),
         mu_of(0.9),
         WD,
-        HyperParameter("tc", "τ", 0.001, "[0, inf)", "trust coefficient", ("trust_coefficient",),
+        HyperParameter("tc", "τ", 0.001, "[0, inf)", "trust coefficient", ("trust_coefficient", "trust_coeff"),
                        (0.5, 0.25, 2**-6)),
         HyperParameter("eps", "ε", 1e-8, "[0, inf)", "guard of the trust ratio's division", ("epsilon",),
                        (2**-5, 2**-4)),

@@ -52,6 +52,8 @@ def with_complex(verdict: Verdict, trial: Trial) -> Verdict:
         return replace(verdict, complex_numbers=REFUSED, complex_reason=" ".join(reason.split()))
     if not all(np.iscomplexobj(w) for now in results for w in now):
         return replace(verdict, complex_numbers=REAL)
+    if any(w.shape != like.shape for now in results for w, like in zip(now, params, strict=True)):
+        return replace(verdict, complex_numbers=NEITHER)
     shown = [{name: now[name] for name in now if name in found.known} for now in hyper]
     steps = [{**found.found.assumed, **found.held, **canonical_hyper(trial.rule, now)} for now in shown]
     paths = [""] * len(params)

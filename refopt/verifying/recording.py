@@ -21,10 +21,8 @@ import optree
 
 from refopt.spec.errors import RefoptError
 from refopt.verifying.candidates import rule_name_of
-from refopt.verifying.drivers.base import PAIRS
+from refopt.verifying.drivers.base import parts_of
 from refopt.verifying.trace import Trace, as_array
-
-BETAS = ("beta1", "beta2", "beta3")
 
 
 class Recorder:
@@ -115,10 +113,8 @@ def _numbers(group: Mapping[str, Any]) -> dict[str, float]:
         raise RefoptError("maximize=True goes up the gradient; give the optimizer the negative of it, and record that")
     found: dict[str, float] = {}
     for name, value in group.items():
-        if name == "betas":
-            found |= {beta: float(number) for beta, number in zip(BETAS, value, strict=False)}
-        elif name in PAIRS and isinstance(value, tuple):
-            found |= {one: float(number) for one, number in zip(PAIRS[name], value, strict=True)}
+        if names := parts_of(name, value):
+            found |= {one: float(number) for one, number in zip(names, value, strict=True)}
         elif rule_name_of(name) is not None and not isinstance(value, bool) and _is_number(value):
             found[name] = float(value)
     return found

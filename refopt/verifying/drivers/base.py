@@ -12,9 +12,10 @@ Arrays = Sequence[np.ndarray]
 DTYPES = ("float64", "float32")  # of the arrays that a driver takes, if it does not say
 NEEDED = inspect.Parameter.empty  # the default of an argument that must be given
 
-# Two numbers that frameworks have as one argument, by names of their own where these have two.
-PAIRS = {
-    "betas": ("beta1", "beta2"),
+# Two numbers that frameworks have as one argument, by names of their own where these have two; of betas, some have
+# three.
+PAIRS: dict[str, tuple[str, ...]] = {
+    "betas": ("beta1", "beta2", "beta3"),
     "eps": ("eps1", "eps2"),
     "etas": ("etaminus", "etaplus"),
     "step_sizes": ("step_size_min", "step_size_max"),
@@ -78,13 +79,18 @@ def arguments(target: Callable[..., Any], *skipped: str) -> dict[str, Any]:
     return {p.name: p.default for p in named if p.name not in skipped}
 
 
-def pairs_in(taken: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+def parts_of(name: str, value: Any) -> tuple[str, ...]:
+    """The names of the numbers in an argument; none if it is no pair."""
+    names = PAIRS.get(name, ())
+    return names[: len(value)] if isinstance(value, tuple | list) and 2 <= len(value) <= len(names) else ()
+
+
+def pairs_in(taken: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """The arguments that are a pair of numbers, and the names of its parts. (Of betas, some have three.)"""
-    found = {name: taken.get(name) for name in PAIRS}
-    return {name: PAIRS[name] for name, value in found.items() if isinstance(value, tuple) and len(value) == 2}
+    return {name: names for name in PAIRS if (names := parts_of(name, taken.get(name)))}
 
 
-def with_parts(taken: Mapping[str, Any], pairs: Mapping[str, tuple[str, str]]) -> Iterator[tuple[str, Any]]:
+def with_parts(taken: Mapping[str, Any], pairs: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, Any]]:
     """The arguments, with the two numbers of a pair beside it."""
     for name, default in taken.items():
         yield name, default
@@ -93,7 +99,7 @@ def with_parts(taken: Mapping[str, Any], pairs: Mapping[str, tuple[str, str]]) -
 
 
 def paired(
-    numbers: Mapping[str, Any], pairs: Mapping[str, tuple[str, str]], arguments: Mapping[str, Any]
+    numbers: Mapping[str, Any], pairs: Mapping[str, tuple[str, ...]], arguments: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The numbers as the target takes them. A rule may have one of two: the other stays as it is."""
     given = dict(numbers)

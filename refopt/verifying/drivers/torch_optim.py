@@ -112,7 +112,7 @@ class TorchDriver:
         """The arguments that its parameter groups hold; None if it cannot be made of its defaults alone."""
         if not groups:
             return None
-        return frozenset(groups).union(*(two for name, two in PAIRS.items() if name in groups))
+        return frozenset(groups).union(*pairs_in(groups).values())
 
 
 def _is_hyper(name: str, value: Any) -> bool:

@@ -167,11 +167,13 @@ def split_options(
 def _spread(subject: str, options: Mapping[str, Any], known: Mapping[str, str]) -> Mapping[str, Any]:
     """betas=(0.9, 0.999) as its two numbers, where these have names."""
     spread = dict(options)
-    for name, two in PAIRS.items():
+    for name, names in PAIRS.items():
         given = options.get(name)
-        if isinstance(given, tuple | list) and set(two) <= {*known, *known.values()}:
-            if len(given) != len(two):
-                raise RefoptError(f"{subject}: {name} must be two numbers; got {given!r}")
+        parts = [one for one in names if one in known or one in known.values()]
+        if isinstance(given, tuple | list) and len(parts) > 1:
+            if len(given) != len(parts):
+                count = "two" if len(parts) == 2 else "three"
+                raise RefoptError(f"{subject}: {name} must be {count} numbers; got {given!r}")
             del spread[name]
-            spread |= zip(two, given, strict=True)
+            spread |= zip(parts, given, strict=True)
     return spread
