@@ -230,7 +230,10 @@ def test_conform_starts_the_suite(refopt: Command, monkeypatch: pytest.MonkeyPat
     called: list[Any] = []
     monkeypatch.setattr(refopt_conformance, "main", lambda *a, **k: called.append((a, k)) or 5)
     assert (
-        refopt("conform", "torch", "--device", "cuda", "-H", "nesterov=true", "-k", "adam and not lars", "-x")[0] == 5
+        refopt(
+            "conform", "torch", "--device", "cuda", "--resume", "-H", "nesterov=true", "-k", "adam and not lars", "-x"
+        )[0]
+        == 5
     )
     assert called == [
         (
@@ -239,6 +242,7 @@ def test_conform_starts_the_suite(refopt: Command, monkeypatch: pytest.MonkeyPat
                 "device": "cuda",
                 "profile": "fast",
                 "report": None,
+                "resume": True,
                 "expect": None,
                 "rule": None,
                 "options": {"nesterov": True},

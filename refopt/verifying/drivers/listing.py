@@ -57,6 +57,15 @@ def keras() -> Iterator[tuple[str, Any]]:
             yield f"keras.optimizers:{name}", thing
 
 
+def timm() -> Iterator[tuple[str, Any]]:
+    """The classes of timm.optim that are timm's own, not torch's under the same roof."""
+    module = importlib.import_module("timm.optim")
+    base = importlib.import_module("torch.optim").Optimizer
+    for name, thing in vars(module).items():
+        if inspect.isclass(thing) and issubclass(thing, base) and thing.__module__.startswith("timm."):
+            yield f"timm.optim:{name}", thing
+
+
 def objax() -> Iterator[tuple[str, Any]]:
     """The modules of objax.optimizer."""
     objax = importlib.import_module("objax")
@@ -69,6 +78,7 @@ FRAMEWORKS: dict[str, Callable[[], Iterator[tuple[str, Any]]]] = {
     "torch": torch,
     "optax": optax,
     "keras": keras,
+    "timm": timm,
     "objax": objax,
 }
 
