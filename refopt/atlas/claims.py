@@ -50,11 +50,12 @@ CLAIMS = (
 )  # fmt: skip
 
 
+IN_BFLOAT16 = (
+    "it iterates in bfloat16 whatever the dtype of the parameters, and the iteration multiplies what that rounds by up "
+    "to 485, so that a few digits are left, too few to tell conventions by"
+)
 # Why an implementation of a rule is none, where its first deviation does not say it.
-REMARKS = {
-    ("torch.optim:Muon", "muon"): "it iterates in bfloat16 whatever the dtype of the parameters, and the iteration "
-    "multiplies what that rounds by up to 485, so that a few digits are left, too few to tell conventions by",
-}
+REMARKS = {(f"{place}.optim:Muon", "muon"): IN_BFLOAT16 for place in ("torch", "timm")}
 
 
 def disagreements(row: Row) -> Iterator[Claim]:
