@@ -176,7 +176,7 @@ def test_the_committed_atlas_is_whole() -> None:
     for name, template in (("atlas.md", "atlas.md.j2"), ("atlas.html", "atlas.html.j2")):
         written = (COMMITTED / name).read_text(encoding="utf-8")
         assert written == render(atlas, template), "run refopt atlas --out docs/atlas"
-    assert {one.framework for one in atlas.rows} == {"torch", "optax", "keras", "objax"}
+    assert {one.framework for one in atlas.rows} == {"torch", "optax", "keras", "timm", "objax"}
     for one in atlas.rows:
         for axis, said in one.verdict["axes"].items() if one.rule else ():
             assert set(said["choices"]) <= set(RULES[one.rule].axis(axis).choices), one.name
