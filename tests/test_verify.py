@@ -75,6 +75,7 @@ def test_what_is_called_adam_and_is_one_almost_everywhere_is_held_against_adam()
     assert np.isnan(verdict.first.actual)
     assert "numbers that are zero" in str(verdict)
     assert '"lr": 0.0' in verdict.case
+    assert verdict.versions
 
 
 def adam_until(last: int):

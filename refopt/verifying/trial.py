@@ -104,6 +104,8 @@ class Trial:
 
         Who follows no rule is shown the first probe for every rule, and all of them for few.
         """
+        if self.seen_all:
+            return self.verdict()
         verdict = self.found.verdict(self.subject.name, self.subject.interface.framework)
         return self.verdict() if verdict.faults else verdict
 
