@@ -17,7 +17,7 @@ from refopt.spec.functions import FROM_SETS, FUNCTIONS, OF_MATRICES, OF_SETS, PR
 from refopt.spec.lines import Line, source_of
 from refopt.spec.mistakes import MISTAKES, OF_PLACES
 from refopt.spec.program import is_total
-from refopt.verifying.pairs import OF_PAIRS
+from refopt.verifying.complex_pairs import OF_PAIRS
 
 KEPT = 1 << 22  # elements of kept answers, 32 MiB: on large arrays, variants share no more than their first steps
 

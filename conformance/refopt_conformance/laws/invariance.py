@@ -63,6 +63,7 @@ def tensors_do_not_mix(case: Case, driver: Driver) -> None:
     alone(case)
     if not of_elements(case.conventions.program):
         for step in two_steps(case):
+            Judge(case, ONE_STEP).compare(step, driver.step(step))
             for i, leaf in enumerate(case.leaves):
                 one = Case(case.name, case.conventions, case.dtype, (leaf,), case.numbers)
                 Judge(one, ONE_STEP).compare(only(step, i), driver.step(only(step, i)))
