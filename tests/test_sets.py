@@ -9,7 +9,7 @@ import pytest
 
 from refopt.explaining import explain
 from refopt.spec.functions import column_means, row_means, vector
-from refopt.spec.sets import SHAPES, count, max_along, members, min_along
+from refopt.spec.sets import SHAPES, count, max_along, means, members, min_along
 
 NAN = float("nan")
 # A tensor, the largest of each set, and from these the smallest for each element.
@@ -78,6 +78,12 @@ def test_means_of_rows_and_columns(x: np.ndarray, least: int, rows: object, colu
         == SHAPES["vectors"](x.shape, least)
         == ((0,) if SHAPES["rows"](x.shape, least) != (0,) else x.shape)
     )
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_means_are_the_same_whatever_the_order_in_memory(axis: int) -> None:
+    x = np.random.default_rng(0).standard_normal((300, 1000))
+    np.testing.assert_array_equal(means(np.asfortranarray(x), axis), means(x, axis), strict=True)
 
 
 def test_a_vector_has_neither_rows_nor_columns() -> None:

@@ -9,6 +9,7 @@
     rules PREFIX        links to the pages of all rules
     source RULE DIALECT a rule's source with its clocks
     kernel RULE DIALECT the Numba kernel that is generated from it
+    pieces              what of the rules that look along dimensions is fused, and what runs as it is written
 
 Versions are left out, so that a block changes only when refopt or what it speaks of does.
 """
@@ -26,6 +27,7 @@ from typer.testing import CliRunner
 from which_adam import table
 
 from refopt.cli import app
+from refopt.clocks import cut
 from refopt.engines.numba_source import kernel_source
 from refopt.explaining import show
 from refopt.explaining.show import source
@@ -34,7 +36,7 @@ from refopt.rules import RULES, VIEWS
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(
-    r"(<!-- generated: (refopt [^>]*?|which-adam|(?:file|rules) [^ ]+|(?:source|kernel) \w+ \w+) -->\n)"
+    r"(<!-- generated: (refopt [^>]*?|which-adam|pieces|(?:file|rules) [^ ]+|(?:source|kernel) \w+ \w+) -->\n)"
     r".*?(<!-- end -->)",
     re.DOTALL,
 )
@@ -51,6 +53,8 @@ def generate(what: str) -> str:
     kind, *words = what.split()
     if kind == "which-adam":
         return table()
+    if kind == "pieces":
+        return pieces()
     if kind == "rules":
         return fill(", ".join(f"[{name}]({words[0]}/{name}.md)" for name in (*RULES, *VIEWS)) + ".", 120)
     if kind == "refopt":
@@ -62,6 +66,21 @@ def generate(what: str) -> str:
     hyper = RULES[rule].hyper(dialect=dialect)
     code = source(hyper) if kind == "source" else kernel_source(hyper, dtype="float32")
     return f"```python\n{code.strip()}\n```"
+
+
+def pieces() -> str:
+    """The canonical rules that are cut, line by line."""
+    lines = []
+    for name, rule in RULES.items():
+        parts = cut(rule.hyper().program)
+        if len(parts.pieces) > 1:
+            lines += ["", name, *(f"    host        {line.text}" for line in parts.step)]
+        for piece in parts.pieces if len(parts.pieces) > 1 else ():
+            kinds = ["fused" if piece.fused else "as written", *[""] * (len(piece.program.lines) - 1)]
+            shown = zip(kinds, piece.program.lines, strict=True)
+            lines += [f"    {kind:<10}  {line.text}" for kind, line in shown]
+            lines += [f"                -> {', '.join(piece.program.outputs)}"]
+    return "\n".join(["```text", *lines[1:], "```"])
 
 
 def rule_pages() -> dict[Path, str]:

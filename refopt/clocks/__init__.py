@@ -18,15 +18,19 @@ from refopt.clocks.analysis import (
     of_elements,
     of_model,
 )
+from refopt.clocks.pieces import Cut, Piece, cut
 from refopt.clocks.plan import Plan, Reduction, Stage, plan
 
 __all__ = [
     "Clock",
+    "Cut",
+    "Piece",
     "Plan",
     "Reduction",
     "Stage",
     "clock_of",
     "clocks",
+    "cut",
     "estimates",
     "has_rows",
     "looks_along",

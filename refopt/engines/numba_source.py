@@ -11,10 +11,11 @@ update. So one call serves one large tensor and thousands of small ones alike, a
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
+from refopt.clocks.pieces import cut
 from refopt.clocks.plan import Plan, Reduction, Stage, plan, tests
 from refopt.spec.hyper import Hyper
 from refopt.spec.lines import Line, names_read, rewrite, source_of
@@ -32,19 +33,13 @@ from refopt.engines.numba_runtime import BLOCK, LANES, at, fold, jit, sign, tota
 
 # The names that kernels use themselves: in every one, and in those of rules with reductions.
 OWN = {"address", "b", "count_of", "e", "first", "i", "k", "last", "q", "start_of", "tensor_of"}
-OWN_OF_REDUCTIONS = {"kept", "lane", "partial", "row", "rows", "s", "value", "width", "x"}
+OWN_OF_REDUCTIONS = {"kept", "lane", "partial", "row", "rows", "scalars", "term", "value", "width"}
 
 
-def kernel_source(hyper: Hyper, dtype: str = "float32", outcomes: Sequence[bool] | None = None) -> str:
-    """The module with all kernels of a rule under these axes.
-
-    `outcomes` decides the tests on the step (`t == 1`), in the order of `refopt.clocks.plan.tests`; if None, all are
-    false, as at an ordinary late step.
-    """
-    program = hyper.program
-    if outcomes is None:
-        outcomes = [False] * len(tests(program))
-    return module_source(plan(program, tuple(outcomes)), dtype)
+def kernel_source(hyper: Hyper, dtype: str = "float32") -> str:
+    """The modules with all kernels of a rule under these axes, as at an ordinary late step: tests on it are false."""
+    fused = [piece.program for piece in cut(hyper.program).pieces if piece.fused]
+    return "\n".join(module_source(plan(one, (False,) * len(tests(one))), dtype) for one in fused)
 
 
 def module_source(planned: Plan, dtype: str) -> str:
@@ -55,20 +50,15 @@ def module_source(planned: Plan, dtype: str) -> str:
         raise SyntaxError(f"{program.name}: kernels need the name {taken[0]!r} themselves; the rule must have another")
     parts = [HEADER.format(title=planned.program.name, dtype=dtype)]
     for number, stage in enumerate(planned.stages):
-        known = _computed(planned.stages[:number])
         if stage.reductions:
-            parts.append(_reduce(planned, stage, number, dtype, known))
+            parts.append(_reduce(planned, stage, number, dtype))
         parts.append(_tensor(planned, stage, number))
     parts.append(_update(planned, dtype))
     return "\n".join(parts)
 
 
-def _computed(stages: Iterable[Stage]) -> set[str]:
-    return {line.target for stage in stages for line in stage.lines}
-
-
-def _reduce(planned: Plan, stage: Stage, number: int, dtype: str, known: set[str]) -> str:
-    """A pass that sums squares: every reduction of the stage, each array read once."""
+def _reduce(planned: Plan, stage: Stage, number: int, dtype: str) -> str:
+    """A pass that adds: every reduction of the stage, each array read once."""
     lines = [line for reduction in stage.reductions for line in reduction.lines]
     reads = names_read([*(line.value for line in lines), *(r.value for r in stage.reductions)])
     arrays = [name for name in planned.program.arrays if name in reads]
@@ -76,8 +66,8 @@ def _reduce(planned: Plan, stage: Stage, number: int, dtype: str, known: set[str
     for reduction in stage.reductions:
         body += [
             *_lines(reduction.lines),
-            f"x = np.float64({_code(reduction.value)})",
-            f"{_lanes(reduction)}[lane] += x * x",
+            f"term = np.float64({_code(reduction.value)})",
+            f"{_lanes(reduction)}[lane] += {'term * term' if reduction.function == 'norm' else 'term'}",
         ]
     return "\n".join(
         [
@@ -105,23 +95,22 @@ def _tensor(planned: Plan, stage: Stage, number: int) -> str:
     """The tensor lines of a stage, in float64, for every tensor."""
     written = [line.target for line in stage.lines]
     reads = names_read(line.value for line in stage.lines)
-    results = {r.name: n for n, r in enumerate(stage.reductions)}
+    sums = {r.name: f"total(partial[{n}], first_of[i], number_of[i])" for n, r in enumerate(stage.reductions)}
+    results = {r.name: f"np.sqrt({sums[r.name]})" if r.function == "norm" else sums[r.name] for r in stage.reductions}
     slots = {slot.name: n for n, slot in enumerate(planned.program.tensors)}
-    carried = [n for n in _carried(planned) if n in reads and n not in written and n not in slots]
+    earlier = [n for n in carried(planned) if n in reads and n not in written and n not in slots]
     return "\n".join(
         [
             "@numba.njit(cache=True, **jit)",
-            f"def tensor{number}(first_of, number_of, ndim_of, size_of, s, partial, value, kept, q):",
-            *_indent(1, [f"{name} = s[{n}]" for n, name in enumerate(planned.scalars) if name in reads]),
+            f"def tensor{number}(first_of, number_of, ndim_of, size_of, scalars, partial, value, kept, q):",
+            *_indent(1, [f"{name} = scalars[{n}]" for n, name in enumerate(planned.scalars) if name in reads]),
             "    for i in range(first_of.size):",
-            *_indent(
-                2, [f"{name} = np.sqrt(total(partial[{n}], first_of[i], number_of[i]))" for name, n in results.items()]
-            ),
-            *_indent(2, [f"{name} = value[{_carried(planned).index(name)}, i]" for name in carried]),
+            *_indent(2, [f"{name} = {result}" for name, result in results.items()]),
+            *_indent(2, [f"{name} = value[{carried(planned).index(name)}, i]" for name in earlier]),
             *_indent(2, [f"{name} = kept[{n}, i]" for name, n in slots.items() if name in reads]),
             *_indent(2, _lines(stage.lines)),
             *_indent(2, [f"kept[{n}, i] = {name}" for name, n in slots.items() if name in written]),
-            *_indent(2, [f"value[{n}, i] = {name}" for n, name in enumerate(_carried(planned)) if name in written]),
+            *_indent(2, [f"value[{n}, i] = {name}" for n, name in enumerate(carried(planned)) if name in written]),
             *_indent(
                 2, [f"q[{n}, i] = {name}" for n, name in enumerate(planned.tensor_coefficients) if name in written]
             ),
@@ -131,11 +120,12 @@ def _tensor(planned: Plan, stage: Stage, number: int) -> str:
     )
 
 
-def _carried(planned: Plan) -> list[str]:
-    """Tensor values that a later stage reads."""
+def carried(planned: Plan) -> list[str]:
+    """Tensor values that the host, or a later stage, reads: the rows of `value`."""
     found: list[str] = []
     for number, stage in enumerate(planned.stages):
         later = names_read(line.value for s in planned.stages[number + 1 :] for line in s.lines)
+        later |= {part for _, part in stage.totals}
         found += [line.target for line in stage.lines if line.target in later and line.target not in found]
     return found
 

@@ -194,7 +194,7 @@ def sum_of_squares(x: np.ndarray) -> float:
 def tree_sum(x: Any) -> float:
     """The sum in float64, in one fixed tree that every engine shares.
 
-    In C order the elements are cut into blocks of `BLOCK`. Within a block, lane j of `LANES` adds the elements
+    In C order the elements are cut into blocks of `BLOCK`. Within a block, lane j of `LANES` adds to zero the elements
     j, j + LANES, j + 2*LANES, ... one after the other; the lanes are folded in halves (8, 4, 2, 1); the
     blocks are added one after the other. A short last block counts as filled with zeros, which change nothing.
     """
@@ -207,8 +207,8 @@ def tree_sum(x: Any) -> float:
     with np.errstate(all="ignore"):
         padded[: flat.size] = flat
         elements = padded.reshape(blocks, rows, LANES)
-        lanes = elements[:, 0].copy()
-        for row in range(1, rows):
+        lanes = np.zeros((blocks, LANES))
+        for row in range(rows):
             lanes += elements[:, row]
         width = LANES
         while width > 1:

@@ -17,12 +17,13 @@ one element makes all of them NaN, as does an infinity.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
 
 Triple = tuple[float, float, float]
+Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 LANES = 16  # independent accumulators of a product
 QUINTIC: tuple[Triple, ...] = ((3.4445, -4.7750, 2.0315),) * 5  # Jordan 2024
@@ -40,34 +41,13 @@ def matrix(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[0] if shape else 1, prod(shape[1:])
 
 
-def newton_schulz(x: np.ndarray, shape: tuple[int, ...], steps: Sequence[Triple] = QUINTIC) -> np.ndarray:
-    """The iteration from tensors of this shape, the last dimensions of `x`; each of the leading ones by itself."""
-    rows, columns = matrix(shape)
-    lead = x.shape[: x.ndim - len(shape)]
-    y = np.asarray(x, np.float64).reshape(*lead, rows, columns)
-    turned = rows > columns
-    with np.errstate(all="ignore"):
-        y = iterated(y.swapaxes(-1, -2) if turned else y, steps)
-        y = y.swapaxes(-1, -2) if turned else y
-        return np.ascontiguousarray(y).reshape(x.shape).astype(x.dtype)
-
-
-def iterated(x: np.ndarray, steps: Sequence[Triple]) -> np.ndarray:
-    """Step 3: the matrices after steps with these coefficients."""
-    for a, b, c in steps:
-        gram = product(x, x.swapaxes(-1, -2))
-        x = a * x + product(b * gram + c * product(gram, gram), x)
-    return x
-
-
 def product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The matrix product, in one order: of the terms of an element, lane j adds j, j + lanes, j + 2*lanes, ...
 
-    There are `LANES`, or the least power of two that is not below the number of terms. They are folded in halves (8,
-    4, 2, 1). Missing terms count as zeros, which change nothing.
+    They are folded in halves (8, 4, 2, 1). Missing terms count as zeros, which change nothing.
     """
     terms = x.shape[-1]
-    lanes = min(LANES, 1 << max(terms - 1, 0).bit_length())
+    lanes = lanes_for(terms)
     left, right = x.swapaxes(-1, -2)[..., None], y[..., None, :]  # (..., terms, rows, 1) and (..., terms, 1, columns)
     sums = np.zeros((*x.shape[:-2], lanes, x.shape[-2], y.shape[-1]))
     for first in range(0, terms, lanes):
@@ -77,3 +57,30 @@ def product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         lanes //= 2
         sums = sums[..., :lanes, :, :] + sums[..., lanes:, :, :]
     return sums[..., 0, :, :]
+
+
+def lanes_for(terms: int) -> int:
+    """How many lanes add: `LANES`, or the least power of two that is not below the number of terms."""
+    return min(LANES, 1 << max(terms - 1, 0).bit_length())
+
+
+def newton_schulz(
+    x: np.ndarray, shape: tuple[int, ...], steps: Sequence[Triple] = QUINTIC, product: Product = product
+) -> np.ndarray:
+    """The iteration from tensors of this shape, the last dimensions of `x`; each of the leading ones by itself."""
+    rows, columns = matrix(shape)
+    lead = x.shape[: x.ndim - len(shape)]
+    y = np.asarray(x, np.float64).reshape(*lead, rows, columns)
+    turned = rows > columns
+    with np.errstate(all="ignore"):
+        y = iterated(y.swapaxes(-1, -2) if turned else y, steps, product)
+        y = y.swapaxes(-1, -2) if turned else y
+        return np.ascontiguousarray(y).reshape(x.shape).astype(x.dtype)
+
+
+def iterated(x: np.ndarray, steps: Sequence[Triple], product: Product = product) -> np.ndarray:
+    """Step 3: the matrices after steps with these coefficients."""
+    for a, b, c in steps:
+        gram = product(x, x.swapaxes(-1, -2))
+        x = a * x + product(b * gram + c * product(gram, gram), x)
+    return x

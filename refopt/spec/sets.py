@@ -52,9 +52,10 @@ SHAPES = {one.__name__: one for one in (dimensions, rows, columns, vectors)}
 
 
 def means(x: np.ndarray, axis: int | None) -> np.ndarray:
-    """The means over a dimension, which stays as 1; added in float64. Over none, nothing."""
+    """The means over a dimension, which stays as 1; added in float64, in C order. Over none, nothing."""
     if axis is None:
         return np.zeros(0, x.dtype)
+    x = np.ascontiguousarray(x)  # for NumPy adds in the order of memory
     with np.errstate(all="ignore"):
         whole = np.add.reduce(x, axis=axis, dtype=np.float64, keepdims=True)
         return (whole / x.shape[axis]).astype(x.dtype) if x.shape[axis] else np.zeros(whole.shape, x.dtype)
