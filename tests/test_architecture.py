@@ -43,6 +43,7 @@ FACADE = "refopt/__init__.py"  # names everything, and imports a thing when it i
 FRAMEWORKS_WHERE = {
     ("refopt/engines/numba_engine.py", "numba"): "the engine that numba is",
     ("refopt/engines/numba_runtime.py", "numba"): "what its kernels call",
+    ("refopt/engines/numba_matrices.py", "numba"): "a kernel of its own",
     ("refopt/engines/numba_threads.py", "numba"): "whose setting says how many threads",
     ("refopt/running/saving.py", "safetensors"): "inside the function that reads and writes .safetensors",
     ("conformance/refopt_conformance/sharded/torch_worker.py", "torch"): "a program of its own, started for torch",

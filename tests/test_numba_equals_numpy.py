@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 
-from refopt.clocks import clocks
+from refopt.clocks import clocks, cut, estimates, plan
+from refopt.clocks.plan import tests
 from refopt.engines.dtypes import PARAMETER_DTYPES
 from refopt.engines.numba_engine import BACKEND as NUMBA
 from refopt.engines.numpy_engine import BACKEND as NUMPY
@@ -51,10 +53,20 @@ def one_at_a_time() -> Iterator[tuple[str, str, dict[str, str]]]:
 
 
 def parts(program: Program) -> set[object]:
-    """What a kernel is written from: each line with its clock, and which slots there are."""
+    """What a kernel is written from: each line with its clock, which slots there are, what two reductions compute."""
     both = [one for one in (program, program.evaluate) if one is not None]
     lines = {(line.text, clock) for one in both for line, clock in zip(one.lines, clocks(one), strict=True)}
-    return {*lines, tuple(slot.name for slot in program.slots)}
+    return {*lines, tuple(slot.name for slot in program.slots), *carried_twice(program)}
+
+
+def carried_twice(program: Program) -> Iterator[frozenset[str]]:
+    """The lines that more than one reduction of a pass computes for itself."""
+    for piece in cut(program).pieces:
+        if piece.fused:
+            for stage in plan(piece.program, (False,) * len(tests(piece.program))).stages:
+                count = Counter(line.text for reduction in stage.reductions for line in reduction.lines)
+                if twice := frozenset(text for text, times in count.items() if times > 1):
+                    yield twice
 
 
 def with_something_new() -> Iterator[tuple[str, str, dict[str, str]]]:
@@ -80,11 +92,13 @@ def assert_equal_runs(hyper: Hyper, dtypes: Sequence[np.dtype], shapes: Sequence
                 for i, shape in enumerate(shapes)]  # fmt: skip
 
     ours, theirs = draw(1.0), []
-    theirs = [w.copy() for w in ours]
+    start, theirs = ours, [w.copy() for w in ours]
     slots, compiled = NUMPY.init(hyper, ours), NUMBA.init(hyper, theirs)
     for t in range(1, steps + 1):
         now = hyper.replace(lr=0.1 / t) if "lr" in hyper.read else hyper
         grads = draw(0.0 if t == 2 else 10.0 ** random.integers(-4, 2)) if hyper.program.reads_gradient else None
+        if grads is not None and estimates(hyper.program):  # downhill, where a distance grows
+            grads = [np.asarray(g + w) for g, w in zip(grads, start, strict=True)]
         ours, slots = NUMPY.update(now, t, ours, grads, slots, in_place=False)
         theirs, compiled = NUMBA.update(now, t, theirs, grads, compiled, in_place=True)
         for name in ("w", *slots):

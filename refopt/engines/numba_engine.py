@@ -55,6 +55,8 @@ class NumbaEngine(NumpyEngine):
         program = hyper.program
         parts = cut(program)
         kept = slots if isinstance(slots, ArenaSlots) and in_place else ArenaSlots.of(slots, hyper, params)
+        if not params:
+            return [], kept
         values = {name: Scalar(hyper.values[name]) for name in program.hypers}
         values |= {"t": Scalar(t)} | {slot.name: Scalar(slots[slot.name]) for slot in program.numbers}
         works = [Work(group, program, parts, params, grads, kept, in_place=in_place) for group in kept.groups]

@@ -63,12 +63,15 @@ def _reduce(planned: Plan, stage: Stage, number: int, dtype: str) -> str:
     reads = names_read([*(line.value for line in lines), *(r.value for r in stage.reductions)])
     arrays = [name for name in planned.program.arrays if name in reads]
     body: list[str] = []
+    changed: set[str] = set()  # arrays that the lines of a reduction assign; the next has its own lines for them
     for reduction in stage.reductions:
         body += [
+            *(f"{name} = {name}_[e]" for name in arrays if name in changed),
             *_lines(reduction.lines),
             f"term = np.float64({_code(reduction.value)})",
             f"{_lanes(reduction)}[lane] += {'term * term' if reduction.function == 'norm' else 'term'}",
         ]
+        changed |= {line.target for line in reduction.lines}
     return "\n".join(
         [
             "@numba.njit(cache=True, **jit)",
