@@ -27,7 +27,8 @@ from refopt.spec.program import Program
 
 SHAPES = ((), (0,), (1,), (7,), (3, 5), (33, 17), (4097,), (2, 40000))  # the last: two threads, two runs
 NUMBERS = {"eps": 1e-3, "eps_root": 1e-4, "wd": 0.03, "dampening": 0.3, "tc": 0.4, "power": 0.7, "inv_gamma": 2.5,
-           "psi": 1.5, "mu": 0.85, "start": 0.4, "lr_decay": 0.07, "lambd": 0.3, "t0": 2.0, "r": 0.6}  # fmt: skip
+           "psi": 1.5, "mu": 0.85, "start": 0.4, "lr_decay": 0.07, "lambd": 0.3, "t0": 2.0, "r": 0.6,
+           "d0": 0.02, "d_coef": 9.0}  # fmt: skip
 
 
 def hyper_of(rule: str, dialect: str, **axes: str) -> Hyper:
