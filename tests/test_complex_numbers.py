@@ -11,8 +11,9 @@ import pytest
 
 import refopt
 from refopt.rules import RULES
-from refopt.verifying.complex_pairs import OF_PAIRS
-from refopt.verifying.complex_readings import MEANING, by_modulus, readable
+from refopt.spec.complex_numbers import by_modulus, readable
+from refopt.spec.complex_pairs import OF_PAIRS
+from refopt.verifying.complex_numbers import MEANING
 
 
 def adam(square: Callable[[Any], Any], result: Callable[[Any], Any] = np.asarray) -> Callable[..., Any]:

@@ -32,7 +32,7 @@ def named_group(**numbers: Any) -> list[dict[str, Any]]:
         (lambda: named_group(axes={}), "adam", {}, "holds for all groups"),
         (lambda: named_group(lr="0.1"), "adam", {}, "got '0.1', which is not a number"),
         (lambda: named_group(lr=torch.tensor(0.1)), "adam", {}, "must be a Python number"),
-        (lambda: [torch.ones(2, dtype=torch.complex64)], "adam", {}, "view_as_real"),
+        (lambda: [torch.ones(2, dtype=torch.complex64)], "adam", {}, "choose complex='parts'"),
     ],
 )
 def test_refuses(params: Callable[[], Any], rule: str, options: dict[str, Any], reason: str) -> None:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from refopt_jax._shared import (
+    COMPLEX,
     DECAY,
     STATE,
     Axes,
@@ -39,6 +40,7 @@ CHOICES = {
     "nesterov": ("no", "yes"),
     "amsgrad": ("no", "raw"),
     **STATE,
+    **COMPLEX,
 }
 
 

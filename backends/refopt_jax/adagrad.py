@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from refopt_jax._shared import (
+    COMPLEX,
     DECAY,
     STATE,
     Axes,
@@ -27,6 +28,7 @@ CHOICES = {
     "zero_sum": ("divides", "no_step"),
     "rate": ("constant", "falling"),
     **STATE,
+    **COMPLEX,
 }
 
 

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from refopt_jax._shared import (
+    COMPLEX,
     DECAY,
     STATE,
     Axes,
@@ -42,6 +43,7 @@ CHOICES = {
     "eps_at": ("outside_hat", "outside_raw", "inside_hat", "inside_raw", "both"),
     "amsgrad": ("no", "raw", "corrected"),
     **STATE,
+    **COMPLEX,
 }
 
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from refopt_jax._shared import (
+    COMPLEX,
     DECAY,
     STATE,
     Axes,
@@ -33,6 +34,7 @@ CHOICES = {
     "bias": ("m", "none"),
     "eps_at": ("none", "gradient", "norm", "denominator"),
     **STATE,
+    **COMPLEX,
 }
 
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from refopt_jax._shared import (
+    COMPLEX,
     STATE,
     Axes,
     Scalar,
@@ -33,6 +34,7 @@ CHOICES = {
     "first_difference": ("zero", "gradient"),
     "decay": ("none", "proximal", "decoupled"),
     **STATE,
+    **COMPLEX,
 }
 
 

@@ -26,7 +26,7 @@ import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
 
-from refopt.spec.backend import Body, Slots
+from refopt.spec.backend import REAL_OF, Body, Slots
 from refopt.spec.declare import Slot
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import Hyper
@@ -87,7 +87,14 @@ class JaxBackend:
         return isinstance(array, jax.Array)
 
     def supports(self, hyper: Hyper, dtype: str, device: str | None = None) -> str | None:
-        return ports.refused(hyper.rule.algorithm, hyper.axes) or ports.refused_dtype(dtype) or _device_problem(device)
+        of_dtype = ports.refused_complex(hyper, dtype) if dtype in REAL_OF else ports.refused_dtype(dtype)
+        return ports.refused(hyper.rule.algorithm, hyper.axes) or of_dtype or _device_problem(device)
+
+    def as_pairs(self, array: jax.Array) -> jax.Array:
+        return ports.as_pairs(array)
+
+    def as_complex(self, pairs: jax.Array) -> jax.Array:
+        return ports.as_complex(pairs)
 
     def adopt(self, array: Any, device: str | None = None) -> jax.Array:
         if problem := _device_problem(device):
@@ -105,7 +112,7 @@ class JaxBackend:
             return array if target is None else jax.device_put(array, target)
         if not isinstance(array, (np.ndarray, np.generic)):
             raise Unsupported(f"jax: cannot adopt a {type(array).__name__}; give a JAX or NumPy array")
-        if problem := ports.refused_dtype(array.dtype.name):
+        if problem := ports.refused_dtype(REAL_OF.get(array.dtype.name, array.dtype.name)):
             raise Unsupported(problem)
         # A copy: jax would share memory that its owner may still write to, and take it for constant.
         copied = np.array(array, dtype=array.dtype.newbyteorder("="))

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from refopt_jax._shared import (
+    COMPLEX,
     STATE,
     Axes,
     Scalar,
@@ -38,6 +39,7 @@ CHOICES = {
     "zero_norm": ("one", "positive"),
     "when": ("always", "decay"),
     **STATE,
+    **COMPLEX,
 }
 
 

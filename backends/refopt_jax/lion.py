@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from refopt_jax._shared import (
+    COMPLEX,
     DECAY,
     STATE,
     Axes,
@@ -22,7 +23,7 @@ from refopt_jax._shared import (
     two_parts,
 )
 
-CHOICES = {"decay": DECAY, "direction": ("sign", "sign_nan_zero", "clipped"), **STATE}
+CHOICES = {"decay": DECAY, "direction": ("sign", "sign_nan_zero", "clipped"), **STATE, **COMPLEX}
 
 
 class Coefficients(NamedTuple):

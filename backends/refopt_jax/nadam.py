@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from refopt_jax._shared import (
+    COMPLEX,
     DECAY,
     STATE,
     Axes,
@@ -36,6 +37,7 @@ CHOICES = {
     "v_scale": ("beta2", "one"),
     "eps_at": ("outside_hat", "outside_raw", "inside_hat", "both"),
     **STATE,
+    **COMPLEX,
 }
 
 

@@ -39,6 +39,7 @@ def as_optax(hyper: Hyper, learning_rate: float | Schedule | None = None) -> opt
 
     An update is the difference `new - old`; adding it back rounds once more, to within one ULP of the rule's result.
     For float16 and bfloat16 parameters it is float32, as the rule computes it: `optax.apply_updates` then rounds once.
+    State of a complex parameter is that of its parts, with one dimension more, of 2.
     (`optax.inject_hyperparams` rounds lr to the dtype of the parameters: give it `hyperparam_dtype=jnp.float32` there.)
     Betas are fixed here, so that their running product (`power="product"`) is the power and needs no slot. Other slots
     that are one number for the whole model are computed in the trace: in float32 unless jax_enable_x64 is set.
@@ -61,7 +62,7 @@ def as_optax(hyper: Hyper, learning_rate: float | Schedule | None = None) -> opt
 
     def init(params: Any) -> RefoptState:
         slots = {
-            slot.name: jax.tree.map(lambda w, slot=slot: ports.initial(hyper.axes, slot, jnp.asarray(w)), params)
+            slot.name: jax.tree.map(lambda w, slot=slot: ports.initial(hyper.axes, slot, _seen(hyper, w)), params)
             for slot in hyper.program.slots
             if slot.clock != "step"
         }
@@ -72,19 +73,31 @@ def as_optax(hyper: Hyper, learning_rate: float | Schedule | None = None) -> opt
         if params is None:
             raise RefoptError(f"{hyper.rule.name}: update needs the parameters; call update(grads, state, params)")
         tree: Any = jax.tree.structure(params)
-        leaves = [jnp.asarray(w) for w in jax.tree.leaves(params)]
+        leaves = [_seen(hyper, w) for w in jax.tree.leaves(params)]
         if (given := jax.tree.structure(grads)) != tree:
             raise RefoptError(f"{hyper.rule.name}: grads must have the tree of params, {tree}; got {given}")
-        gradients = [jnp.asarray(g) for g in jax.tree.leaves(grads)]
+        gradients = [_seen(hyper, g) for g in jax.tree.leaves(grads)]
         old = {name: tree.flatten_up_to(slot) for name, slot in state.slots.items()}
         numbers, coefficients = _coefficients(hyper, state, learning_rate)
         new, slots, made = ports.step(hyper.rule.algorithm, hyper.axes, coefficients, leaves, gradients, old)
         updates = [x - w.astype(x.dtype) for x, w in zip(new, leaves, strict=True)]
+        updates = [ports.as_complex(x) if jnp.iscomplexobj(w) else x
+                   for x, w in zip(updates, jax.tree.leaves(params), strict=True)]  # fmt: skip
         new_slots = {name: tree.unflatten(arrays) for name, arrays in slots.items()}
         count, numbers = optax.safe_increment(state.count), {**state.numbers, **numbers, **made}
         return tree.unflatten(updates), RefoptState(count, new_slots, numbers)
 
     return optax.GradientTransformation(init, update)
+
+
+def _seen(hyper: Hyper, array: Any) -> jax.Array:
+    """A leaf as it is run: of complex numbers the pairs."""
+    array = jnp.asarray(array)
+    if not jnp.iscomplexobj(array):
+        return array
+    if problem := ports.refused_complex(hyper, array.dtype.name):
+        raise Unsupported(problem)
+    return ports.as_pairs(array)
 
 
 def _coefficients(hyper: Hyper, state: RefoptState, learning_rate: Any) -> tuple[dict[str, Any], tuple[Any, ...]]:

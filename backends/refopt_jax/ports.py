@@ -15,8 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from refopt.spec.backend import REAL_OF
 from refopt.spec.declare import Slot
 from refopt.spec.errors import RefoptError, Unsupported
+from refopt.spec.hyper import Hyper
 from refopt_jax import (
     adabelief,
     adadelta,
@@ -146,15 +148,29 @@ def refused(rule: str, axes: Axes) -> str | None:
 def refused_dtype(dtype: str) -> str | None:
     """Why parameters of this dtype cannot be updated now, or None."""
     if dtype not in FLOATS:
-        if "complex" in dtype:
-            remedy = f"optimise real and imaginary parts as two arrays of {', '.join(FLOATS)}"
-            return f"jax: complex parameters ({dtype}) have no agreed update; {remedy}"
         return f"jax: {dtype} parameters are not supported; convert them to one of {', '.join(FLOATS)}"
     if dtype == "float64" and scalar_dtype() != np.float64:
         return (
             "jax: float64 needs jax.config.update('jax_enable_x64', True) or JAX_ENABLE_X64=1; set it, or use float32"
         )
     return None
+
+
+def refused_complex(hyper: Hyper, dtype: str) -> str | None:
+    """Why parameters of these complex numbers cannot be updated, or None: by parts they are, in pairs."""
+    if reason := hyper.refuses_complex:
+        return f"jax: {reason}"
+    if hyper.axes.get("complex") == "modulus":
+        return "jax: complex parameters are run by complex='parts' here; choose it, or the numpy or numba backend"
+    return refused_dtype(REAL_OF[dtype])
+
+
+def as_pairs(array: jax.Array) -> jax.Array:
+    return jnp.stack([array.real, array.imag], axis=-1)
+
+
+def as_complex(pairs: jax.Array) -> jax.Array:
+    return jax.lax.complex(pairs[..., 0], pairs[..., 1])
 
 
 def computing_dtype(w: jax.Array) -> Any:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from refopt_jax._shared import (
+    COMPLEX,
     STATE,
     Axes,
     Scalar,
@@ -34,6 +35,7 @@ CHOICES = {
     "nan": ("spreads", "stays"),
     "no_gradient": ("nan", "waits"),
     **STATE,
+    **COMPLEX,
 }
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from refopt_jax._shared import (
+    COMPLEX,
     DECAY,
     STATE,
     Axes,
@@ -36,6 +37,7 @@ CHOICES = {
     "eps_at": ("outside_hat", "outside_raw", "both"),
     "nesterov": ("no", "yes"),
     **STATE,
+    **COMPLEX,
 }
 
 

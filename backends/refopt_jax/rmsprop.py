@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from refopt_jax._shared import (
+    COMPLEX,
     DECAY,
     STATE,
     Axes,
@@ -35,6 +36,7 @@ CHOICES = {
     "velocity": ("none", "heavy_ball", "nesterov"),
     "lr_at": ("outside", "inside"),
     **STATE,
+    **COMPLEX,
 }
 
 

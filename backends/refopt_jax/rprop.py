@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from refopt_jax._shared import STATE, Axes, Scalar, Slots, rounded
+from refopt_jax._shared import COMPLEX, STATE, Axes, Scalar, Slots, rounded
 
 CHOICES = {
     "sign_change": ("back", "on", "rest"),
@@ -20,6 +20,7 @@ CHOICES = {
     "moment": ("now", "late"),
     "nan": ("kept", "ignored"),
     **STATE,
+    **COMPLEX,
 }
 
 

@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from refopt_jax._shared import STATE, Axes, Scalar, Slots, carried, one_minus_power, rounded, two_parts
+from refopt_jax._shared import COMPLEX, STATE, Axes, Scalar, Slots, carried, one_minus_power, rounded, two_parts
 from refopt_jax.schedule_free import WEIGHT, advanced, average, mixed, share
 
 __all__ = ["CHOICES", "Coefficients", "advance", "average", "coefficients", "update"]
 
-CHOICES = {"decay": ("at_y", "at_z", "at_x"), "bias": ("rate", "v"), **WEIGHT, **STATE}
+CHOICES = {"decay": ("at_y", "at_z", "at_x"), "bias": ("rate", "v"), **WEIGHT, **STATE, **COMPLEX}
 
 
 class Coefficients(NamedTuple):

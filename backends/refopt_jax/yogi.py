@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from refopt_jax._shared import (
+    COMPLEX,
     DECAY,
     STATE,
     Axes,
@@ -33,6 +34,7 @@ CHOICES = {
     "eps_at": ("outside", "outside_raw", "both"),
     "bias": ("none", "both", "v_only"),
     **STATE,
+    **COMPLEX,
 }
 
 FIXED = 1e-6  # what both moments start from, where that is no number of the user's

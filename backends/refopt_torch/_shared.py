@@ -54,6 +54,7 @@ class Port(NamedTuple):
 
 
 STATE = {"state_dtype": ("float32", "parameter")}
+COMPLEX = {"complex": ("refuse", "parts", "modulus")}  # seen as pairs before they come here
 DECAY = ("none", "l2", "decoupled", "decoupled_after", "decoupled_no_lr", "decoupled_no_lr_after")
 NESTEROV = {"nesterov": ("no", "yes", "scaled")}
 

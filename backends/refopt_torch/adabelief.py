@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refopt_torch._shared import DECAY, STATE, Axes, Port, decay_after_, decay_before_, decayed_gradient
+from refopt_torch._shared import COMPLEX, DECAY, STATE, Axes, Port, decay_after_, decay_before_, decayed_gradient
 from refopt_torch.host import divide, in_turns, split_power
 
 
@@ -95,6 +95,7 @@ ADABELIEF = Port(
         "nesterov": ("no", "yes"),
         "amsgrad": ("no", "raw"),
         **STATE,
+        **COMPLEX,
     },
     slots=slots,
     update=adabelief_,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from refopt_torch._shared import (
+    COMPLEX,
     DECAY,
     STATE,
     Axes,
@@ -72,6 +73,7 @@ ADADELTA = Port(
         "eps_at": ("inside", "outside"),
         "lr_at": ("outside", "inside"),
         **STATE,
+        **COMPLEX,
     },
     slots=element_slots("v", "s"),
     update=adadelta_,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from refopt_torch._shared import (
+    COMPLEX,
     DECAY,
     STATE,
     Axes,
@@ -60,6 +61,7 @@ ADAGRAD = Port(
         "zero_sum": ("divides", "no_step"),
         "rate": ("constant", "falling"),
         **STATE,
+        **COMPLEX,
     },
     slots=element_slots("v"),
     update=adagrad_,

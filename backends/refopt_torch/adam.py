@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refopt_torch._shared import DECAY, STATE, Axes, Port, decay_after_, decay_before_, decayed_gradient
+from refopt_torch._shared import COMPLEX, DECAY, STATE, Axes, Port, decay_after_, decay_before_, decayed_gradient
 from refopt_torch.host import divide, in_turns, split_power
 
 
@@ -111,6 +111,7 @@ ADAM = Port(
         "eps_at": ("outside_hat", "outside_raw", "inside_hat", "inside_raw", "both"),
         "amsgrad": ("no", "raw", "corrected"),
         **STATE,
+        **COMPLEX,
     },
     slots=slots,
     update=adam_,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refopt_torch._shared import DECAY, STATE, Axes, Port, decay_after_, decay_before_, decayed_gradient
+from refopt_torch._shared import COMPLEX, DECAY, STATE, Axes, Port, decay_after_, decay_before_, decayed_gradient
 from refopt_torch.host import divide, in_turns
 
 
@@ -64,6 +64,7 @@ ADAMAX = Port(
         "bias": ("m", "none"),
         "eps_at": ("none", "gradient", "norm", "denominator"),
         **STATE,
+        **COMPLEX,
     },
     slots=slots,
     update=adamax_,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refopt_torch._shared import STATE, Axes, Port, decay_before_, element_slots
+from refopt_torch._shared import COMPLEX, STATE, Axes, Port, decay_before_, element_slots
 from refopt_torch.host import divide, in_turns
 
 
@@ -93,6 +93,7 @@ ADAN = Port(
         "first_difference": ("zero", "gradient"),
         "decay": ("none", "proximal", "decoupled"),
         **STATE,
+        **COMPLEX,
     },
     slots=element_slots("m", "v", "n", "p"),
     update=adan_,

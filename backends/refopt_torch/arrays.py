@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from refopt.spec.backend import REAL_OF
 from refopt.spec.errors import Unsupported
+from refopt_torch.pairs import seen
 from refopt_torch.sharded import gathered
 from refopt_torch.step import refused, working_dtype
 
@@ -39,7 +41,9 @@ def adopt(array: Any, device: str | None) -> Tensor:
     if reason := absent(device):
         raise Unsupported(reason)
     if isinstance(array, Tensor):
-        working_dtype(array)  # refuses what cannot be updated
+        if array.is_conj():
+            raise Unsupported("torch: a conjugate view cannot be updated in place; give its resolve_conj()")
+        working_dtype(seen(array))  # refuses what cannot be updated
         tensor = array
     elif isinstance(array, np.ndarray | np.generic):
         tensor = _from_numpy(np.asarray(array))
@@ -49,7 +53,7 @@ def adopt(array: Any, device: str | None) -> Tensor:
 
 
 def _from_numpy(array: np.ndarray) -> Tensor:
-    if reason := refused(array.dtype.name):
+    if reason := refused(REAL_OF.get(array.dtype.name, array.dtype.name)):
         raise Unsupported(reason)
     if not array.flags.writeable:
         array = array.copy()

@@ -9,11 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refopt.spec.backend import Slots
+from refopt.spec.backend import REAL_OF, Slots
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import Hyper
 from refopt_torch import arrays, sharded
-from refopt_torch.step import Call, check_step, check_whole, get_port, initial_slot, refused, run_step_, working_dtype
+from refopt_torch.pairs import refused_complex, seen
+from refopt_torch.step import (
+    Call,
+    check_step,
+    check_whole,
+    get_port,
+    initial_slot,
+    refused,
+    run_step_,
+    working_dtype,
+)
 
 
 class TorchBackend:
@@ -36,7 +46,7 @@ class TorchBackend:
             get_port(hyper.rule.algorithm, hyper.axes)
         except Unsupported as reason:
             return str(reason)
-        return refused(dtype) or arrays.absent(device)
+        return (refused_complex(hyper) if dtype in REAL_OF else refused(dtype)) or arrays.absent(device)
 
     def adopt(self, array: Any, device: str | None = None) -> Tensor:
         return arrays.adopt(array, device)
@@ -46,6 +56,12 @@ class TorchBackend:
 
     def to_numpy(self, array: Tensor) -> np.ndarray:
         return arrays.to_numpy(array)
+
+    def as_pairs(self, array: Tensor) -> Tensor:
+        return seen(array)
+
+    def as_complex(self, pairs: Tensor) -> Tensor:
+        return torch.view_as_complex(pairs)
 
     def init(self, hyper: Hyper, params: Sequence[Tensor]) -> Slots:
         port = get_port(hyper.rule.algorithm, hyper.axes)

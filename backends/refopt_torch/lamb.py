@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refopt_torch._shared import STATE, Axes, Port, decay_before_, decayed_gradient, element_slots, times
+from refopt_torch._shared import COMPLEX, STATE, Axes, Port, decay_before_, decayed_gradient, element_slots, times
 from refopt_torch.host import divide, in_turns, two_parts
 
 
@@ -108,6 +108,7 @@ LAMB = Port(
         "zero_norm": ("one", "positive"),
         "when": ("always", "decay"),
         **STATE,
+        **COMPLEX,
     },
     slots=element_slots("m", "v"),
     update=lamb_,

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from refopt_torch._shared import (
+    COMPLEX,
     DECAY,
     STATE,
     Axes,
@@ -53,7 +54,7 @@ def lion_(
 
 
 LION = Port(
-    choices={"decay": DECAY, "direction": ("sign", "sign_nan_zero", "clipped"), **STATE},
+    choices={"decay": DECAY, "direction": ("sign", "sign_nan_zero", "clipped"), **STATE, **COMPLEX},
     slots=element_slots("m"),
     update=lion_,
 )

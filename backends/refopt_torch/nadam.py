@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refopt_torch._shared import DECAY, STATE, Axes, Port, decay_after_, decay_before_, decayed_gradient
+from refopt_torch._shared import COMPLEX, DECAY, STATE, Axes, Port, decay_after_, decay_before_, decayed_gradient
 from refopt_torch.host import in_turns
 
 
@@ -93,6 +93,7 @@ NADAM = Port(
         "v_scale": ("beta2", "one"),
         "eps_at": ("outside_hat", "outside_raw", "inside_hat", "both"),
         **STATE,
+        **COMPLEX,
     },
     slots=lambda axes: {"m": "zeros", "v": "zeros"} | ({} if axes["schedule"] == "constant" else {"p": 1.0}),
     update=nadam_,

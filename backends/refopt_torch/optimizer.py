@@ -8,7 +8,8 @@ change them) and, as plain strings, the rule and its axes, which are the same fo
 state_dict as torch's own options do.
 
 Each parameter counts its own steps, `state[p]["step"]`: one without a gradient is skipped, and neither its state nor
-its count moves, so that its bias correction starts when it does.
+its count moves, so that its bias correction starts when it does. State of a complex parameter is that of its parts,
+with one dimension more, of 2.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from refopt.spec.errors import RefoptError, unknown
+from refopt.spec.errors import RefoptError, Unsupported, unknown
 from refopt.spec.hyper import Hyper
+from refopt_torch.pairs import refused_complex, seen
 from refopt_torch.step import (
     Call,
     check_step,
@@ -66,7 +68,9 @@ class Optimizer(torch.optim.Optimizer):
         try:
             self._values(self.param_groups[-1])
             for p in self.param_groups[-1]["params"]:
-                working_dtype(p)
+                if p.is_complex() and (reason := refused_complex(self.hyper)):
+                    raise Unsupported(reason)
+                working_dtype(seen(p))
         except RefoptError:
             self.param_groups.pop()
             raise
@@ -85,17 +89,18 @@ class Optimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         rule, axes = self.hyper.rule.algorithm, self.hyper.axes
-        calls = [call for group in self.param_groups for call in self._calls(group)]
+        stepped = [one for group in self.param_groups for one in self._calls(group)]
+        calls = [call for _, call in stepped]
         for call in calls:
             check_step(rule, axes, call.params, call.grads, call.slots)
         run_step_(rule, axes, calls)
-        for call in calls:
+        for params, call in stepped:
             numbers = {name: value for name, value in call.slots.items() if not isinstance(value, list)}
-            for p in call.params:
+            for p in params:
                 self.state[p].update({"step": call.t, **numbers})
         return loss
 
-    def _calls(self, group: dict[str, Any]) -> Iterator[Call]:
+    def _calls(self, group: dict[str, Any]) -> Iterator[tuple[list[Tensor], Call]]:
         """The steps of a group's parameters that have a gradient: those with the same count and numbers together."""
         values, inits, axes = self._values(group), self._slots(), self.hyper.axes
         together: dict[tuple[float, ...], list[Tensor]] = {}
@@ -104,14 +109,15 @@ class Optimizer(torch.optim.Optimizer):
                 state = self.state[p]
                 if not state:
                     check_whole(get_port(self.hyper.rule.algorithm, axes), axes, [p])
-                    start = {n: initial_slot(axes, p, i) if isinstance(i, str) else i for n, i in inits.items()}
+                    start = {n: initial_slot(axes, seen(p), i) if isinstance(i, str) else i for n, i in inits.items()}
                     state.update(start, step=0)
                 numbers = [state[name] for name, init in inits.items() if not isinstance(init, str)]
                 together.setdefault((int(state["step"]), *numbers), []).append(p)
         for (done, *_), params in together.items():
             states = [self.state[p] for p in params]
             slots = {n: [s[n] for s in states] if isinstance(i, str) else states[0][n] for n, i in inits.items()}
-            yield Call(values, int(done) + 1, params, [p.grad for p in params if p.grad is not None], slots)
+            grads = [seen(p.grad) for p in params if p.grad is not None]
+            yield params, Call(values, int(done) + 1, [*map(seen, params)], grads, slots)
 
     def _slots(self) -> dict[str, str | float]:
         return get_port(self.hyper.rule.algorithm, self.hyper.axes).slots(self.hyper.axes)
@@ -168,6 +174,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _check_state(self, p: Tensor, state: Mapping[str, Any]) -> None:
         """The state of a parameter that has taken a step must be such as this rule makes for it."""
+        p = seen(p)
         inits, dtype = self._slots(), keeping_dtype(self.hyper.axes, p)
         if state and state.keys() != {"step", *inits}:
             wanted = ", ".join(["step", *inits])

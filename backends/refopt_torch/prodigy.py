@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refopt_torch._shared import STATE, Axes, Port, decayed_gradient, element_slots
+from refopt_torch._shared import COMPLEX, STATE, Axes, Port, decayed_gradient, element_slots
 from refopt_torch.host import divide, in_turns, on_host
 
 
@@ -81,6 +81,7 @@ PRODIGY = Port(
         "nan": ("spreads", "stays"),
         "no_gradient": ("nan", "waits"),
         **STATE,
+        **COMPLEX,
     },
     slots=lambda axes: {**element_slots("m", "v", "s")(axes), "w0": "params", "d": 0.0, "r": 0.0},
     update=prodigy_,

@@ -11,7 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refopt_torch._shared import DECAY, STATE, Axes, Port, decay_after_, decay_before_, decayed_gradient, element_slots
+from refopt_torch._shared import (
+    COMPLEX,
+    DECAY,
+    STATE,
+    Axes,
+    Port,
+    decay_after_,
+    decay_before_,
+    decayed_gradient,
+    element_slots,
+)
 from refopt_torch.host import in_turns
 
 
@@ -93,6 +103,7 @@ RADAM = Port(
         "eps_at": ("outside_hat", "outside_raw", "both"),
         "nesterov": ("no", "yes"),
         **STATE,
+        **COMPLEX,
     },
     slots=element_slots("m", "v"),
     update=radam_,

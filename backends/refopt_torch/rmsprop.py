@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from refopt_torch._shared import (
+    COMPLEX,
     DECAY,
     STATE,
     Axes,
@@ -82,6 +83,7 @@ RMSPROP = Port(
         "velocity": ("none", "heavy_ball", "nesterov"),
         "lr_at": ("outside", "inside"),
         **STATE,
+        **COMPLEX,
     },
     slots=slots,
     update=rmsprop_,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refopt_torch._shared import STATE, Axes, Port
+from refopt_torch._shared import COMPLEX, STATE, Axes, Port
 
 
 def rprop_(
@@ -109,6 +109,7 @@ RPROP = Port(
         "moment": ("now", "late"),
         "nan": ("kept", "ignored"),
         **STATE,
+        **COMPLEX,
     },
     slots=slots,
     update=rprop_,

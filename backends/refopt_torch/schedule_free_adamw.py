@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from refopt_torch._shared import STATE, Axes, Port
+from refopt_torch._shared import COMPLEX, STATE, Axes, Port
 from refopt_torch.host import in_turns
 from refopt_torch.schedule_free import WEIGHT, average, mix_, numbers, share_
 
@@ -48,7 +48,7 @@ def schedule_free_adamw_(
 
 
 SCHEDULE_FREE_ADAMW = Port(
-    choices={"decay": ("at_y", "at_z", "at_x"), "bias": ("rate", "v"), **WEIGHT, **STATE},
+    choices={"decay": ("at_y", "at_z", "at_x"), "bias": ("rate", "v"), **WEIGHT, **STATE, **COMPLEX},
     slots=lambda axes: {"v": "zeros", "x": "params", "z": "params", **numbers(axes)},
     update=schedule_free_adamw_,
     average=average,

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from refopt.spec.backend import REAL_OF
 from refopt.spec.errors import RefoptError, Unsupported, unknown
 from refopt_torch._shared import Axes, Port, factored
 from refopt_torch.adabelief import ADABELIEF
@@ -99,7 +100,7 @@ def refused(dtype: str) -> str | None:
     """Why parameters of this dtype cannot be updated, or None."""
     if dtype in DTYPES:
         return None
-    remedy = "view them as pairs of real numbers (torch.view_as_real)" if "complex" in dtype else "convert them"
+    remedy = "view them as pairs of real numbers (torch.view_as_real)" if dtype in REAL_OF else "convert them"
     return f"torch: parameters must be {', '.join(DTYPES)}; got {dtype}: {remedy}"
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from refopt_torch._shared import (
+    COMPLEX,
     DECAY,
     STATE,
     Axes,
@@ -85,6 +86,7 @@ YOGI = Port(
         "eps_at": ("outside", "outside_raw", "both"),
         "bias": ("none", "both", "v_only"),
         **STATE,
+        **COMPLEX,
     },
     slots=element_slots("m", "v"),
     update=yogi_,

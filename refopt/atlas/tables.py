@@ -9,7 +9,7 @@ from refopt.atlas.claims import REMARKS, Claim, disagreements
 from refopt.atlas.document import Atlas, Row
 from refopt.rules import RULES
 from refopt.spec.declare import Rule
-from refopt.verifying.complex_readings import MEANING
+from refopt.verifying.complex_numbers import MEANING
 from refopt.verifying.report import ulps
 
 OPEN = " | "  # between the choices of an axis that is open

@@ -19,12 +19,13 @@ from functools import cache
 from itertools import count
 
 from refopt.clocks.analysis import Clock, clock_of, initial_clocks
+from refopt.spec.complex_pairs import OF_PAIRS
 from refopt.spec.declare import Slot
 from refopt.spec.functions import FROM_SETS, OF_MATRICES, OF_SETS, PROPERTIES
 from refopt.spec.lines import Line, inputs, names_read, rewrite, source_of
 from refopt.spec.program import Program
 
-WHOLE = FROM_SETS | OF_SETS | {*OF_MATRICES}  # functions of tensors as they stand
+WHOLE = FROM_SETS | OF_SETS | {*OF_MATRICES, *OF_PAIRS}  # functions of tensors as they stand
 SIZES = frozenset({"ndim", "size"})  # what kernels know of a shape
 
 

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 import ml_dtypes
 import numpy as np
 
+from refopt.spec.backend import REAL_OF
+from refopt.spec.hyper import Hyper
+
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 PARAMETER_DTYPES = {np.dtype(d).name: np.dtype(d) for d in (np.float64, np.float32, np.float16, BFLOAT16)}
 HALF = frozenset({"float16", "bfloat16"})
@@ -32,13 +35,18 @@ def rounded(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
         return array.astype(dtype)
 
 
-def refuse_dtype(dtype: str) -> str | None:
-    """Why parameters of this dtype cannot be optimised, or None."""
+def refuse_dtype(dtype: str, hyper: Hyper | None = None) -> str | None:
+    """Why parameters of this dtype cannot be optimised (if complex, by these conventions), or None."""
     if dtype in PARAMETER_DTYPES:
         return None
-    allowed = ", ".join(PARAMETER_DTYPES)
-    if "complex" in dtype:
-        return f"complex parameters ({dtype}) have no agreed update; optimise real and imaginary parts as two arrays"
+    if dtype in REAL_OF:
+        return (
+            "complex numbers are taken by optimizers only, not here; give real numbers"
+            if hyper is None
+            else hyper.refuses_complex
+        )
+    allowed = PARAMETER_DTYPES if hyper is None else (*PARAMETER_DTYPES, *REAL_OF)
     return (
-        f"parameters must be one of {allowed}; got {dtype}; convert them with .astype(np.float32) or another of these"
+        f"parameters must be one of {', '.join(allowed)}; got {dtype}; convert them with"
+        f" .astype(np.float32) or another of these"
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from refopt.engines.dtypes import compute_dtype, refuse_dtype, rounded, slot_dtype
-from refopt.spec.backend import Slots
+from refopt.spec.backend import REAL_OF, Slots
 from refopt.spec.errors import Unsupported
 from refopt.spec.functions import Scalar
 from refopt.spec.hyper import Hyper
@@ -35,7 +35,7 @@ class NumpyEngine:
             return (
                 f"{self.name} runs on cpu only; got device {device!r}; leave it out, or choose the jax or torch backend"
             )
-        return refuse_dtype(dtype)
+        return refuse_dtype(dtype, hyper)
 
     def adopt(self, array: Any, device: str | None = None) -> np.ndarray:
         if not isinstance(array, np.ndarray | np.generic):
@@ -57,6 +57,12 @@ class NumpyEngine:
 
     def to_numpy(self, array: np.ndarray) -> np.ndarray:
         return array
+
+    def as_pairs(self, array: np.ndarray) -> np.ndarray:
+        return array[..., None].view(REAL_OF[array.dtype.name])
+
+    def as_complex(self, pairs: np.ndarray) -> np.ndarray:
+        return pairs.view(np.result_type(pairs, np.complex64))[..., 0]
 
     def init(self, hyper: Hyper, params: Sequence[np.ndarray]) -> Slots:
         slots: Slots = {}

@@ -15,6 +15,13 @@ STATE_DTYPE = Axis("state_dtype", "the dtype of the state of float16 and bfloat1
 ), storage=True)  # fmt: skip
 
 
+COMPLEX = Axis("complex", "what the elements of complex parameters are", (
+    Choice("refuse", "refused: the rule speaks of real numbers, and what it means for others is said by a choice"),
+    Choice("parts", "two real numbers each, of which no one sees the other", "torch.optim"),
+    Choice("modulus", "complex numbers: a square is |g|**2, an absolute value |g|, a sign g/|g|", "optax"),
+), storage=True)  # fmt: skip
+
+
 def lr_of(default: float) -> HyperParameter:
     return HyperParameter("lr", "η", default, "[0, inf)", "learning rate", ("learning_rate",))
 

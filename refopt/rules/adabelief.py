@@ -9,7 +9,7 @@ timm's, also rectifies the step as RAdam does, unless told not to: by a factor t
 """
 
 from refopt.rules._faults import GRADIENT, RATE, counter, decay, reports, rounded_early
-from refopt.rules._shared import STATE_DTYPE, WD, decay_axis, lr_of
+from refopt.rules._shared import COMPLEX, STATE_DTYPE, WD, decay_axis, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import after, before, line, within
 from refopt.spec.faults import Fault
@@ -106,12 +106,14 @@ ADABELIEF = Rule(
                    only_with={"rectified": ("no",), "belief": ("new",), "nesterov": ("no",)}),
         )),
         STATE_DTYPE,
+        COMPLEX,
     ),
     dialects=(
         Dialect("paper", "Zhuang et al. 2020, Algorithm 2", {}, {"eps": 1e-8}),
         Dialect("authors", "adabelief_pytorch.AdaBelief from 0.1.0, timm.optim.AdaBelief",
                 {"decay": "decoupled", "eps_out": "raw", "rectified": "plain"}, {"eps": 1e-16}),
-        Dialect("optax", "optax.adabelief", {"eps_in": "kept_root"}, {"eps": 1e-16, "eps_root": 1e-16}),
+        Dialect("optax", "optax.adabelief",
+                {"eps_in": "kept_root", "complex": "modulus"}, {"eps": 1e-16, "eps_root": 1e-16}),
     ),
     references=(
         Reference("Zhuang et al., AdaBelief Optimizer: Adapting Stepsizes by the Belief in Observed Gradients (2020)",

@@ -5,7 +5,7 @@ guard here: before the first step there is no other, so that epsilon is what ste
 """
 
 from refopt.rules._faults import GRADIENT, RATE, decay, reports, rounded_early
-from refopt.rules._shared import STATE_DTYPE, WD, decay_axis, lr_of
+from refopt.rules._shared import COMPLEX, STATE_DTYPE, WD, decay_axis, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import after, before, line, within
 from refopt.spec.faults import Fault
@@ -47,10 +47,12 @@ ADADELTA = Rule(
                    "climin", (line("h = lr * (...)"), line("w = w - h"))),
         )),
         STATE_DTYPE,
+        COMPLEX,
     ),
     dialects=(
         Dialect("paper", "Zeiler 2012, Algorithm 1", {}, {"lr": 1.0, "rho": 0.95, "eps": 1e-6}),
-        Dialect("torch", "torch.optim.Adadelta", {"decay": "l2"}, {"lr": 1.0, "rho": 0.9, "eps": 1e-6}),
+        Dialect("torch", "torch.optim.Adadelta",
+                {"decay": "l2", "complex": "parts"}, {"lr": 1.0, "rho": 0.9, "eps": 1e-6}),
         Dialect("optax", "optax.adadelta", {"decay": "l2"}, {"rho": 0.9, "eps": 1e-6}),
         Dialect("keras", "keras.optimizers.Adadelta", {"decay": "decoupled"}, {"lr": 0.001, "rho": 0.95, "eps": 1e-7}),
     ),

@@ -1,7 +1,7 @@
 """Adagrad: the gradient divided by the root of the sum of all its squares. The diagonal form, which everybody uses."""
 
 from refopt.rules._faults import GRADIENT, RATE, counter, decay, reports, rounded_early
-from refopt.rules._shared import STATE_DTYPE, WD, decay_axis, lr_of
+from refopt.rules._shared import COMPLEX, STATE_DTYPE, WD, decay_axis, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import before, line, within
 from refopt.spec.faults import Fault
@@ -55,15 +55,17 @@ ADAGRAD = Rule(
                    (before("w", "r = lr / (1 + (t - 1) * lr_decay)"), within("w", lr="r"))),
         )),
         STATE_DTYPE,
+        COMPLEX,
     ),
     dialects=(
         Dialect("paper", "Duchi, Hazan & Singer 2011, Figure 1", {}, {"eps": 1e-10}),
-        Dialect("torch", "torch.optim.Adagrad", {"decay": "l2", "init": "value", "rate": "falling"},
+        Dialect("torch", "torch.optim.Adagrad", {"decay": "l2", "init": "value", "rate": "falling", "complex": "parts"},
                 {"lr": 0.01, "eps": 1e-10}),
         Dialect("jax", "jax.example_libraries.optimizers.adagrad with momentum=0",
                 {"eps_at": "none", "zero_sum": "no_step"}),
         Dialect("tf1", "tf.compat.v1.train.AdagradOptimizer", {"init": "value", "eps_at": "none"}, {"start": 0.1}),
-        Dialect("optax", "optax.adagrad", {"init": "value", "eps_at": "inside", "zero_sum": "no_step"},
+        Dialect("optax", "optax.adagrad",
+                {"init": "value", "eps_at": "inside", "zero_sum": "no_step", "complex": "modulus"},
                 {"eps": 1e-7, "start": 0.1}),
         Dialect("keras", "keras.optimizers.Adagrad", {"decay": "decoupled", "init": "value", "eps_at": "inside"},
                 {"lr": 0.001, "eps": 1e-7, "start": 0.1}),

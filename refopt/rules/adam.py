@@ -6,7 +6,7 @@ the convention does: it divides eps by the correction, so that early steps see a
 """
 
 from refopt.rules._faults import GRADIENT, RATE, counter, decay, reports, rounded_early
-from refopt.rules._shared import STATE_DTYPE, WD, decay_axis, lr_of
+from refopt.rules._shared import COMPLEX, STATE_DTYPE, WD, decay_axis, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot, view
 from refopt.spec.edits import after, before, line, within
 from refopt.spec.faults import Fault
@@ -85,13 +85,14 @@ ADAM = Rule(
                    (after("v_hat", "v_max = maximum(v_max, v_hat)"), within("d", v_hat="v_max")), (V_MAX,)),
         )),
         STATE_DTYPE,
+        COMPLEX,
     ),
     dialects=(
         Dialect("paper", "Kingma & Ba 2015, Algorithm 1", {}, {"lr": 0.001, "eps": 1e-8}),
         Dialect("objax", "objax.optimizer.Adam, the code", {"eps_at": "inside_raw"}, {"eps": 1e-8}),
-        Dialect("torch", "torch.optim.Adam", {"decay": "l2"}, {"eps": 1e-8}),
+        Dialect("torch", "torch.optim.Adam", {"decay": "l2", "complex": "parts"}, {"eps": 1e-8}),
         Dialect("adamw", "torch.optim.AdamW, optax.adamw", {"decay": "decoupled"}, {"eps": 1e-8, "wd": 0.01}),
-        Dialect("optax", "optax.adam", {}, {"eps": 1e-8}),
+        Dialect("optax", "optax.adam", {"complex": "modulus"}, {"eps": 1e-8}),
         Dialect("keras", "keras.optimizers.Adam", {"eps_at": "outside_raw", "decay": "decoupled"}, {"eps": 1e-7}),
     ),
     references=(
@@ -183,8 +184,9 @@ ADAMW = view(
     (
         Dialect("paper", "Loshchilov & Hutter 2019, Algorithm 2, alpha being lr and the schedule multiplier 1",
                 {"decay": "decoupled_no_lr"}, {"lr": 0.001, "eps": 1e-8, "wd": 0.01}),
-        Dialect("torch", "torch.optim.AdamW", {"decay": "decoupled"}, {"lr": 0.001, "eps": 1e-8, "wd": 0.01}),
-        Dialect("optax", "optax.adamw", {"decay": "decoupled"}, {"eps": 1e-8, "wd": 1e-4}),
+        Dialect("torch", "torch.optim.AdamW",
+                {"decay": "decoupled", "complex": "parts"}, {"lr": 0.001, "eps": 1e-8, "wd": 0.01}),
+        Dialect("optax", "optax.adamw", {"decay": "decoupled", "complex": "modulus"}, {"eps": 1e-8, "wd": 1e-4}),
         Dialect("keras", "keras.optimizers.AdamW", {"decay": "decoupled", "eps_at": "outside_raw"},
                 {"lr": 0.001, "eps": 1e-7, "wd": 0.004}),
     ),
@@ -198,9 +200,9 @@ AMSGRAD = view(
     (
         Dialect("paper", "Reddi, Kale & Kumar 2018, Algorithm 2, without an epsilon and without bias corrections",
                 {"amsgrad": "raw", "bias": "none"}, {"lr": 0.001, "eps": 0.0}),
-        Dialect("torch", "torch.optim.Adam(amsgrad=True)", {"amsgrad": "raw", "decay": "l2"},
+        Dialect("torch", "torch.optim.Adam(amsgrad=True)", {"amsgrad": "raw", "decay": "l2", "complex": "parts"},
                 {"lr": 0.001, "eps": 1e-8}),
-        Dialect("optax", "optax.amsgrad", {"amsgrad": "corrected"}, {"eps": 1e-8}),
+        Dialect("optax", "optax.amsgrad", {"amsgrad": "corrected", "complex": "modulus"}, {"eps": 1e-8}),
         Dialect("keras", "keras.optimizers.Adam(amsgrad=True)",
                 {"amsgrad": "raw", "eps_at": "outside_raw", "decay": "decoupled"}, {"lr": 0.001, "eps": 1e-7}),
     ),

@@ -5,7 +5,7 @@ implements it guards the division, each in a place of its own.
 """
 
 from refopt.rules._faults import GRADIENT, RATE, counter, decay, reports, rounded_early
-from refopt.rules._shared import STATE_DTYPE, WD, decay_axis, lr_of
+from refopt.rules._shared import COMPLEX, STATE_DTYPE, WD, decay_axis, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import after, before, line, within
 from refopt.spec.faults import Fault
@@ -58,12 +58,15 @@ ADAMAX = Rule(
             Choice("denominator", "the norm, where it divides", "Keras, MLX, TensorFlow", (line("d = ... + eps"),)),
         )),
         STATE_DTYPE,
+        COMPLEX,
     ),
     dialects=(
         Dialect("paper", "Kingma & Ba 2015, Algorithm 2", {}, {"lr": 0.002}),
-        Dialect("torch", "torch.optim.Adamax", {"decay": "l2", "eps_at": "gradient"}, {"eps": 1e-8}),
-        Dialect("optax", "optax.adamax", {"eps_at": "gradient"}, {"eps": 1e-8}),
-        Dialect("adamaxw", "optax.adamaxw", {"decay": "decoupled", "eps_at": "gradient"}, {"eps": 1e-8, "wd": 1e-4}),
+        Dialect("torch", "torch.optim.Adamax",
+                {"decay": "l2", "eps_at": "gradient", "complex": "parts"}, {"eps": 1e-8}),
+        Dialect("optax", "optax.adamax", {"eps_at": "gradient", "complex": "modulus"}, {"eps": 1e-8}),
+        Dialect("adamaxw", "optax.adamaxw",
+                {"decay": "decoupled", "eps_at": "gradient", "complex": "modulus"}, {"eps": 1e-8, "wd": 1e-4}),
         Dialect("keras", "keras.optimizers.Adamax", {"decay": "decoupled", "eps_at": "denominator"},
                 {"lr": 0.001, "eps": 1e-7}),
     ),

@@ -6,7 +6,7 @@ zero and corrects for it, as Adam does.
 """
 
 from refopt.rules._faults import GRADIENT, RATE, counter, decay, reports, rounded_early
-from refopt.rules._shared import STATE_DTYPE, WD, lr_of
+from refopt.rules._shared import COMPLEX, STATE_DTYPE, WD, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import after, before, drop, line, within
 from refopt.spec.faults import Fault
@@ -88,13 +88,14 @@ ADAN = Rule(
                    (before("w", "w = w - lr * wd * w"),)),
         )),
         STATE_DTYPE,
+        COMPLEX,
     ),
     dialects=(
         Dialect("paper", "Xie et al. 2022, Algorithm 1", {"decay": "proximal"}, {"lr": 0.001, "eps": 1e-8}),
         Dialect("sail_sg", "sail-sg/Adan, its authors' code, and timm.optim.Adan",
                 {"start": "corrected", "eps_at": "outside", "decay": "proximal"}, {"lr": 0.001, "eps": 1e-8}),
         Dialect("optax", "optax.adan", {"start": "corrected", "difference": "one_minus_beta2", "eps_at": "both",
-                                        "decay": "decoupled"}, {"eps": 1e-8, "eps_root": 1e-8}),
+                                        "decay": "decoupled", "complex": "modulus"}, {"eps": 1e-8, "eps_root": 1e-8}),
     ),
     references=(
         Reference("Xie et al., Adan: Adaptive Nesterov Momentum Algorithm for Faster Optimizing Deep Models (2022)",

@@ -1,7 +1,7 @@
 """LAMB: layer-wise adaptive moments. Adam's direction and the decay, scaled to the norm of the parameter."""
 
 from refopt.rules._faults import GRADIENT, RATE, counter, decay, reports, rounded_early
-from refopt.rules._shared import STATE_DTYPE, WD, lr_of
+from refopt.rules._shared import COMPLEX, STATE_DTYPE, WD, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import after, before, line, within
 from refopt.spec.faults import Fault
@@ -110,6 +110,7 @@ LAMB = Rule(
                    (line("trust = 1 if wd == 0 else ..."),)),
         )),
         STATE_DTYPE,
+        COMPLEX,
     ),
     dialects=(
         Dialect("paper", "You et al. 2020, Algorithm 2", {}, {"wd": 0.01, "eps": 1e-6}),
@@ -119,7 +120,7 @@ LAMB = Rule(
                 {"wd": 0.01, "eps": 1e-6}),
         Dialect("timm", "timm.optim.Lamb", {"grad_clip": "max", "zero_norm": "positive", "when": "decay"},
                 {"eps": 1e-6}),
-        Dialect("optax", "optax.lamb", {}, {"eps": 1e-6}),
+        Dialect("optax", "optax.lamb", {"complex": "modulus"}, {"eps": 1e-6}),
         Dialect("keras", "keras.optimizers.Lamb", {"decay": "decoupled", "zero_norm": "positive"},
                 {"eps": 1e-7}),
     ),

@@ -6,7 +6,7 @@ decoupled decay before the step, but for a rounding.
 """
 
 from refopt.rules._faults import GRADIENT, RATE, decay, reports
-from refopt.rules._shared import STATE_DTYPE, WD, decay_axis, lr_of
+from refopt.rules._shared import COMPLEX, STATE_DTYPE, WD, decay_axis, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import before, line, within
 from refopt.spec.faults import Fault
@@ -47,12 +47,13 @@ LION = Rule(
                    "optax.scale_by_lion with mode='refined'", (line("s = minimum(maximum(c, -1), 1)"),)),
         )),
         STATE_DTYPE,
+        COMPLEX,
     ),
     dialects=(
         Dialect("paper", "Chen et al. 2023, Algorithm 2", {"decay": "decoupled"}, {"lr": 1e-4}),
         Dialect("lion_pytorch", "lion-pytorch's Lion, timm.optim.Lion",
                 {"decay": "decoupled", "direction": "sign_nan_zero"}, {"lr": 1e-4}),
-        Dialect("optax", "optax.lion", {"decay": "decoupled"}, {"wd": 1e-3}),
+        Dialect("optax", "optax.lion", {"decay": "decoupled", "complex": "modulus"}, {"wd": 1e-3}),
         Dialect("keras", "keras.optimizers.Lion", {"decay": "decoupled"}, {"lr": 1e-3}),
     ),
     references=(

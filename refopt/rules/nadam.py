@@ -5,7 +5,7 @@ the product of the momenta so far, and of those and tomorrow's. Hence the produc
 """
 
 from refopt.rules._faults import GRADIENT, RATE, counter, decay, reports, rounded_early
-from refopt.rules._shared import STATE_DTYPE, WD, decay_axis, lr_of
+from refopt.rules._shared import COMPLEX, STATE_DTYPE, WD, decay_axis, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import before, line, within
 from refopt.spec.faults import Fault
@@ -85,12 +85,16 @@ NADAM = Rule(
                    (line("d = sqrt(v_hat + eps_root) + eps"),)),
         )),
         STATE_DTYPE,
+        COMPLEX,
     ),
     dialects=(
         Dialect("paper", "Dozat 2016, Algorithm 2", {}, {"lr": 0.002, "psi": 0.004}),
-        Dialect("torch", "torch.optim.NAdam", {"decay": "l2", "m_decay": "beta1", "v_scale": "one"}, {"lr": 0.002}),
-        Dialect("optax", "optax.nadam", {"schedule": "constant", "v_scale": "one"}, {"lr": 0.001}),
-        Dialect("nadamw", "optax.nadamw", {"decay": "decoupled", "schedule": "constant", "v_scale": "one"},
+        Dialect("torch", "torch.optim.NAdam",
+                {"decay": "l2", "m_decay": "beta1", "v_scale": "one", "complex": "parts"}, {"lr": 0.002}),
+        Dialect("optax", "optax.nadam",
+                {"schedule": "constant", "v_scale": "one", "complex": "modulus"}, {"lr": 0.001}),
+        Dialect("nadamw", "optax.nadamw",
+                {"decay": "decoupled", "schedule": "constant", "v_scale": "one", "complex": "modulus"},
                 {"lr": 0.001, "wd": 1e-4}),
         Dialect("keras", "keras.optimizers.Nadam",
                 {"decay": "decoupled", "schedule": "fast_warm_up", "m_decay": "beta1", "v_scale": "one"},

@@ -5,7 +5,7 @@ the model share it, so that a step adds over the model before it moves.
 """
 
 from refopt.rules._faults import GRADIENT, RATE, counter, decay, rounded_early
-from refopt.rules._shared import STATE_DTYPE, WD, lr_of
+from refopt.rules._shared import COMPLEX, STATE_DTYPE, WD, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import after, before, line, within
 from refopt.spec.faults import Fault
@@ -91,6 +91,7 @@ PRODIGY = Rule(
                    (line("d_hat = d if length == 0 else ..."), after("length", "rate = 0 if length == 0 else rate"))),
         )),
         STATE_DTYPE,
+        COMPLEX,
     ),
     dialects=(
         Dialect("paper", "Mishchenko & Defazio 2024, Algorithm 4", {}, {"lr": 1.0}),

@@ -9,7 +9,7 @@ underflows. Whoever implements it adds an epsilon; with eps = 0 it is the paper'
 """
 
 from refopt.rules._faults import GRADIENT, RATE, counter, decay, reports, rounded_early
-from refopt.rules._shared import STATE_DTYPE, WD, decay_axis, lr_of
+from refopt.rules._shared import COMPLEX, STATE_DTYPE, WD, decay_axis, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import after, before, line, within
 from refopt.spec.faults import Fault
@@ -81,14 +81,17 @@ RADAM = Rule(
                    (line("m_hat = beta1 * m / (1 - beta1 ** (t + 1)) + (1 - beta1) * g / c1"),)),
         )),
         STATE_DTYPE,
+        COMPLEX,
     ),
     dialects=(
         Dialect("paper", "Liu et al. 2020, Algorithm 2, with an epsilon", {}, {"lr": 0.001, "eps": 1e-8}),
         Dialect("authors", "LiyuanLucasLiu/RAdam",
                 {"warm_up": "skip", "decay": "decoupled", "threshold_at": "5", "eps_at": "outside_raw"}, {"eps": 1e-8}),
-        Dialect("torch", "torch.optim.RAdam", {"decay": "l2", "threshold_at": "5", "eps_at": "outside_raw"},
+        Dialect("torch", "torch.optim.RAdam",
+                {"decay": "l2", "threshold_at": "5", "eps_at": "outside_raw", "complex": "parts"},
                 {"eps": 1e-8}),
-        Dialect("optax", "optax.radam", {"threshold_at": "given"}, {"eps": 1e-8, "threshold": 5.0}),
+        Dialect("optax", "optax.radam",
+                {"threshold_at": "given", "complex": "modulus"}, {"eps": 1e-8, "threshold": 5.0}),
     ),
     references=(
         Reference("Liu et al., On the Variance of the Adaptive Learning Rate and Beyond (2020)",

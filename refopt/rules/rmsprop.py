@@ -5,7 +5,7 @@ lines are the lecture's own.
 """
 
 from refopt.rules._faults import GRADIENT, RATE, counter, decay, reports, rounded_early
-from refopt.rules._shared import STATE_DTYPE, WD, decay_axis, lr_of
+from refopt.rules._shared import COMPLEX, STATE_DTYPE, WD, decay_axis, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import after, before, line, within
 from refopt.spec.faults import Fault
@@ -83,13 +83,15 @@ RMSPROP = Rule(
                    (line("x = lr * (...)"), within("w", lr="1")), only_with={"velocity": RIDING}),
         )),
         STATE_DTYPE,
+        COMPLEX,
     ),
     dialects=(
         Dialect("paper", "Tieleman & Hinton 2012, with a guard of the division", {}, {"rho": 0.9}),
-        Dialect("torch", "torch.optim.RMSprop", {"decay": "l2", "velocity": "heavy_ball"},
+        Dialect("torch", "torch.optim.RMSprop", {"decay": "l2", "velocity": "heavy_ball", "complex": "parts"},
                 {"lr": 0.01, "rho": 0.99, "eps": 1e-8}),
         Dialect("optax", "optax.rmsprop",
-                {"init": "value", "eps_at": "inside", "velocity": "heavy_ball", "lr_at": "inside"},
+                {"init": "value", "eps_at": "inside", "velocity": "heavy_ball", "lr_at": "inside",
+                 "complex": "modulus"},
                 {"rho": 0.9, "eps": 1e-8}),
         Dialect("keras", "keras.optimizers.RMSprop",
                 {"decay": "decoupled", "eps_at": "inside", "velocity": "heavy_ball", "lr_at": "inside"},

@@ -5,7 +5,7 @@ product of two gradients in a row. The product of the signs is the same, and doe
 """
 
 from refopt.rules._faults import GRADIENT, reports, rounded_early
-from refopt.rules._shared import STATE_DTYPE
+from refopt.rules._shared import COMPLEX, STATE_DTYPE
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import after, before, line, within
 from refopt.spec.faults import Fault
@@ -76,10 +76,12 @@ RPROP = Rule(
                    "torch.sign, hence torch.optim.Rprop", (before("p", "g = where(g == g, g, 0)"),)),
         )),
         STATE_DTYPE,
+        COMPLEX,
     ),
     dialects=(
         Dialect("paper", "Riedmiller & Braun 1993", {}, {"lr": 0.1}),
-        Dialect("torch", "torch.optim.Rprop", {"sign_change": "rest", "bounds": "always", "nan": "ignored"},
+        Dialect("torch", "torch.optim.Rprop",
+                {"sign_change": "rest", "bounds": "always", "nan": "ignored", "complex": "parts"},
                 {"lr": 0.01}),
         Dialect("optax", "optax.rprop", {"sign_change": "rest", "bounds": "both", "moment": "late"}, {}),
     ),

@@ -1,7 +1,7 @@
 """Schedule-free AdamW: the sequences of schedule-free SGD, the gradient divided as Adam does, and decoupled decay."""
 
 from refopt.rules._schedule_free import BETA1, PAPER, POWER, SLOTS, R, decay_axis, faults, weight_axis
-from refopt.rules._shared import STATE_DTYPE, WD, lr_of
+from refopt.rules._shared import COMPLEX, STATE_DTYPE, WD, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Rule, Slot
 from refopt.spec.edits import before, line, within
 from refopt.spec.faults import Fault
@@ -59,11 +59,13 @@ SCHEDULE_FREE_ADAMW = Rule(
         )),
         weight_axis("rate"),
         STATE_DTYPE,
+        COMPLEX,
     ),
     dialects=(
         Dialect("paper", "Defazio et al. 2024, Algorithm 1", {}, {"lr": 0.0025}),
         Dialect("facebook", "schedulefree.AdamWScheduleFree", {"bias": "v", "weight": "lr_max_t"}, {"lr": 0.0025}),
-        Dialect("optax", "optax.contrib.schedule_free_adamw", {"bias": "v", "weight": "lr_max"}, {"lr": 0.0025}),
+        Dialect("optax", "optax.contrib.schedule_free_adamw",
+                {"bias": "v", "weight": "lr_max", "complex": "modulus"}, {"lr": 0.0025}),
         Dialect("keras", "keras.optimizers.ScheduleFreeAdamW",
                 {"decay": "at_x", "bias": "v", "weight": "equal_steps"}, {"lr": 0.0025}),
     ),

@@ -6,7 +6,7 @@ a gradient nobody has seen: with beta1 of 0.9 optax adds nine times the number t
 """
 
 from refopt.rules._faults import GRADIENT, RATE, counter, decay, reports, rounded_early
-from refopt.rules._shared import STATE_DTYPE, WD, decay_axis, lr_of
+from refopt.rules._shared import COMPLEX, STATE_DTYPE, WD, decay_axis, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Reference, Rule, Slot
 from refopt.spec.edits import after, before, line, within
 from refopt.spec.faults import Fault
@@ -73,10 +73,11 @@ YOGI = Rule(
                    (before("d", "c2 = 1 - beta2**t", "v_hat = v / c2"), within("d", v="v_hat")),),
         )),
         STATE_DTYPE,
+        COMPLEX,
     ),
     dialects=(
         Dialect("paper", "Zaheer et al. 2018, Algorithm 2", {}, {"lr": 0.01, "eps": 1e-3}),
-        Dialect("optax", "optax.yogi", {"starts_at": "fixed", "bias": "both"}, {"eps": 1e-3}),
+        Dialect("optax", "optax.yogi", {"starts_at": "fixed", "bias": "both", "complex": "modulus"}, {"eps": 1e-3}),
         Dialect("jettify", "torch_optimizer.Yogi", {"starts_at": "both", "bias": "both", "decay": "l2"},
                 {"lr": 0.01, "eps": 1e-3}),
         Dialect("addons", "tensorflow_addons.optimizers.Yogi",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from refopt.running.complex_leaves import as_given, as_seen, is_complex
 from refopt.running.leaves import check_writable, flatten_like
 from refopt.running.optimizers import Optimizer, given
 from refopt.spec.errors import RefoptError, Unsupported
@@ -47,7 +48,7 @@ class ExponentialMovingAverage(Optimizer):
         if params is not None:
             leaves = replace(leaves, arrays=flatten_like(params, leaves, "params"))
             beside = [self.backend.beside(new, old) for new, old in zip(leaves.arrays, arrays, strict=True)]
-            arrays = [self.backend.adopt(array, self.device) for array in beside]
+            arrays = as_seen(self.backend, (self.backend.adopt(array, self.device) for array in beside))
         elif not self.backend.in_place:
             raise RefoptError(
                 f"{self.backend.name} arrays do not change in place; pass the new parameters: ema(params)"
@@ -61,7 +62,7 @@ class ExponentialMovingAverage(Optimizer):
     def refs_and_values(self) -> tuple[Any, Any]:
         """The parameters, and the averages to evaluate with in the same tree."""
         values = self.backend.average(self.hyper, self.step, self._arrays, self._slots)
-        return self.params, self._leaves.tree(values)
+        return self.params, self._leaves.tree(as_given(self.backend, values, self._leaves.arrays))
 
     def replace_vars(self, f: Callable[..., Result]) -> Callable[..., Result]:
         """A function that runs `f` with the averages in the parameters' place, and restores them even if `f` raises."""
@@ -91,7 +92,8 @@ class ExponentialMovingAverage(Optimizer):
         """What is written to the arrays on `device=` must be seen in those that were given."""
         away = self.device not in (None, self.backend.devices()[0])
         for name, given_array, array in zip(self._leaves.names, self._leaves.arrays, self._arrays, strict=True):
-            if array is not given_array and (away or self.backend.owns(given_array)):
+            same = array is given_array or (is_complex(given_array) and not away)  # pairs of it share its memory
+            if not same and (away or self.backend.owns(given_array)):
                 raise RefoptError(
                     f"{name} was moved to device {self.device!r}, so f would not see the averages; "
                     f"call f with ema.refs_and_values()[1] instead"

@@ -12,6 +12,7 @@ import numpy as np
 import optree
 from numpy.lib.array_utils import byte_bounds
 
+from refopt.running.complex_leaves import as_seen, check_complex, dtype_name
 from refopt.spec.backend import Backend
 from refopt.spec.errors import RefoptError, Unsupported, shown
 from refopt.spec.hyper import Hyper
@@ -61,11 +62,6 @@ def _odd_place(params: Leaves, spec: Any, what: str) -> str:
     return ""
 
 
-def dtype_name(array: Any) -> str:
-    """`float32` for NumPy and JAX, for torch's `torch.float32`, and for a third party's `library.float32`."""
-    return str(array.dtype).rpartition(".")[2]
-
-
 def flatten_like(tree: Any, params: Leaves, what: str = "grads") -> list[Any]:
     """The leaves of the gradients (or `what` it is), which must match the parameters in tree, shape and dtype."""
     if isinstance(tree, Iterator):
@@ -95,11 +91,12 @@ def flatten_like(tree: Any, params: Leaves, what: str = "grads") -> list[Any]:
 
 
 def adopt(backend: Backend, hyper: Hyper, leaves: Leaves, device: str | None = None) -> list[Any]:
-    """The parameters as arrays of the backend, after it said that it supports them."""
+    """The parameters as arrays of the backend, complex ones as pairs, after it said that it supports them."""
     for name, array in zip(leaves.names, leaves.arrays, strict=True):
         if reason := backend.supports(hyper, dtype_name(array), device):
             raise Unsupported(f"{name}: {reason}")
-    return [backend.adopt(array, device) for array in leaves.arrays]
+    check_complex(backend, hyper, leaves.arrays)
+    return as_seen(backend, (backend.adopt(array, device) for array in leaves.arrays))
 
 
 def check_writable(leaves: Leaves) -> None:

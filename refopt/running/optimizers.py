@@ -17,6 +17,7 @@ import numpy as np
 
 from refopt.rules import get_rule
 from refopt.running import saving
+from refopt.running.complex_leaves import as_given, as_seen, is_complex, step
 from refopt.running.leaves import adopt, check_writable, flatten, flatten_like
 from refopt.selection import get_backend, select
 from refopt.spec.errors import RefoptError
@@ -44,6 +45,7 @@ class Optimizer:
         self._leaves = flatten(params)
         chosen = select(backend, self._leaves.arrays)
         self.backend, self._backend_name = chosen.backend, chosen.name
+        self._complex = [*map(is_complex, self._leaves.arrays)]
         self._arrays = adopt(self.backend, self.hyper, self._leaves, device)
         if self.backend.in_place and self.hyper.program.writes_parameter:
             check_writable(self._leaves)
@@ -53,11 +55,11 @@ class Optimizer:
     @property
     def params(self) -> Any:
         """The parameters as they are now, in the tree that was given."""
-        return self._leaves.tree(self._arrays)
+        return self._leaves.tree(as_given(self.backend, self._arrays, self._leaves.arrays))
 
     @property
     def slots(self) -> Mapping[str, Any]:
-        """The state: slot name -> a tree as the parameters, or one float."""
+        """The state: slot name -> a tree as the parameters (of complex ones, pairs of real numbers), or one float."""
         return {k: v if isinstance(v, float) else self._leaves.tree(v) for k, v in self._slots.items()}
 
     def _advance(self, hyper: Hyper, grads: Any) -> None:
@@ -65,11 +67,15 @@ class Optimizer:
         given = flatten_like(grads, self._leaves)
         if not all(map(self.backend.owns, {type(g): g for g in given}.values())):
             given = [self.backend.beside(g, w) for g, w in zip(given, self._arrays, strict=True)]
-        self._arrays, self._slots = self.backend.update(
-            hyper, self.step + 1, self._arrays, given, self._slots, in_place=self.backend.in_place
-        )
-        if not self.backend.in_place:
-            self._leaves = replace(self._leaves, arrays=self._arrays)  # the old parameters are nobody's any more
+        if any(self._complex):
+            given = as_seen(self.backend, given)
+        self._arrays, self._slots = step(
+            self.backend, hyper, self.step + 1, self._arrays, given, self._slots, self._complex,
+            in_place=self.backend.in_place,
+        )  # fmt: skip
+        if not self.backend.in_place:  # the old parameters are nobody's any more
+            new = as_given(self.backend, self._arrays, self._leaves.arrays) if any(self._complex) else self._arrays
+            self._leaves = replace(self._leaves, arrays=new)
         self.step += 1
 
     def __call__(self, lr: float, grads: Any, **overrides: float) -> None:
@@ -102,7 +108,8 @@ class Optimizer:
 
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled. A backend is one object, found again by its name."""
-        return vars(self) | {"_leaves": replace(self._leaves, arrays=self._arrays), "backend": None}
+        arrays = as_given(self.backend, self._arrays, self._leaves.arrays)
+        return vars(self) | {"_leaves": replace(self._leaves, arrays=arrays), "backend": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

@@ -8,7 +8,8 @@ from typing import Any
 
 from refopt.engines.dtypes import PARAMETER_DTYPES, slot_dtype
 from refopt.rules import get_rule
-from refopt.running.leaves import Leaves, adopt, dtype_name, flatten, flatten_like
+from refopt.running.complex_leaves import as_given, as_seen, dtype_name, is_complex, seen_as, step
+from refopt.running.leaves import Leaves, adopt, flatten, flatten_like
 from refopt.selection import select
 from refopt.spec.declare import Rule
 from refopt.spec.errors import RefoptError
@@ -71,9 +72,10 @@ def update(
         raise RefoptError(f"{hyper.rule.name} reads no gradient; pass None for grads")
     chosen = select(backend, leaves.arrays).backend
     arrays = adopt(chosen, hyper, leaves)
-    given = None if given is None else [chosen.beside(g, w) for g, w in zip(given, arrays, strict=True)]
-    new, slots = chosen.update(hyper, state.step + 1, arrays, given, dict(state.slots), in_place=False)
-    return leaves.tree(new), State(state.step + 1, slots)
+    given = None if given is None else as_seen(chosen, map(chosen.beside, given, arrays))
+    places = [*map(is_complex, leaves.arrays)]
+    new, slots = step(chosen, hyper, state.step + 1, arrays, given, dict(state.slots), places, in_place=False)
+    return leaves.tree(as_given(chosen, new, leaves.arrays)), State(state.step + 1, slots)
 
 
 def average(
@@ -91,7 +93,8 @@ def average(
     check_state(hyper, state, leaves)
     chosen = select(backend, leaves.arrays).backend
     arrays = adopt(chosen, hyper, leaves)
-    return leaves.tree(chosen.average(hyper, state.step, arrays, dict(state.slots)))
+    averages = chosen.average(hyper, state.step, arrays, dict(state.slots))
+    return leaves.tree(as_given(chosen, averages, leaves.arrays))
 
 
 def resolve(rule: str | Rule, hyper: Hyper | None, options: Mapping[str, Any]) -> Hyper:
@@ -128,8 +131,8 @@ def check_state(hyper: Hyper, state: State, leaves: Leaves) -> None:
                 f"make the state with refopt.init for these parameters"
             )
         for name, w, array in zip(leaves.names, leaves.arrays, arrays, strict=True):
-            dtype = kept.get(dtype_name(w), dtype_name(w))
-            shape = slot.shape(tuple(w.shape))
+            shape, dtype = seen_as(w)
+            shape, dtype = slot.shape(shape), kept.get(dtype, dtype)
             if tuple(array.shape) != shape or dtype_name(array) != dtype:
                 raise RefoptError(
                     f"{rule}: slot {slot.name!r} of {name} must be {dtype} of shape {shape}; "

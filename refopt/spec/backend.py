@@ -15,6 +15,8 @@ import numpy as np
 
 from refopt.spec.hyper import Hyper
 
+REAL_OF = {"complex64": "float32", "complex128": "float64"}  # complex dtypes, and that of both parts
+
 Array: TypeAlias = Any  # an array of the backend's own type
 Slots: TypeAlias = dict[str, Any]  # slot name -> list of arrays (one per parameter), or one float (clock "step")
 Body: TypeAlias = Callable[[list[Array], Slots, list[Array] | None], tuple[list[Array], Slots]]
@@ -79,6 +81,22 @@ class Backend(Protocol):
 
     def average(self, hyper: Hyper, t: int, params: Sequence[Array], slots: Slots) -> list[Array]:
         """What to evaluate with after `t` steps, as new arrays in the parameters' dtypes (rules with an average)."""
+
+
+class OfComplex(Protocol):
+    """What a backend has beside that runs complex parameters as pairs of real ones.
+
+    If `supports` takes a dtype of complex numbers, `adopt` and `beside` take such arrays; all else sees pairs alone.
+    """
+
+    def as_pairs(self, array: Array) -> Array:
+        """An array of complex numbers as real ones, with one dimension more, of 2: real part, imaginary part.
+
+        Of a backend that works in place it shares the memory.
+        """
+
+    def as_complex(self, pairs: Array) -> Array:
+        """The way back."""
 
 
 class Compiling(Protocol):

@@ -133,7 +133,8 @@ class Choice:
 class Axis:
     """A named point on which published implementations disagree; the first choice is canonical.
 
-    An axis of `storage` says what state is kept in, not what is computed: no choice of it edits the source.
+    An axis of `storage` says what numbers are kept in, or what numbers they are, not what is computed: no choice of it
+    edits the source.
     """
 
     name: str

@@ -19,6 +19,7 @@ import numpy as np
 
 from refopt.spec import newton_schulz as iteration
 from refopt.spec import sets
+from refopt.spec.complex_pairs import OF_PAIRS
 
 BLOCK = 4096  # elements under one leaf of the reduction tree
 LANES = 16  # independent accumulators within a block
@@ -241,6 +242,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "newton_schulz": newton_schulz,
     "newton_schulz_dion": newton_schulz_dion,
     "total": total,
+    **OF_PAIRS,
 }
 REDUCTIONS = frozenset({"norm"})  # need a pass over the tensor
 TOTALS = frozenset({"total"})  # need a pass over the model

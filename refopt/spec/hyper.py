@@ -42,6 +42,13 @@ class Hyper:
         """The hyper-parameters that the specialised source reads, in the rule's order."""
         return reads(self.rule, self.axes)
 
+    @cached_property
+    def refuses_complex(self) -> str | None:
+        """Why complex parameters have no update by these conventions, or None."""
+        from refopt.spec.complex_numbers import refused  # which needs Hyper: imported when first used
+
+        return refused(self)
+
     def replace(self, **options: Any) -> Hyper:
         """The same conventions and numbers but for those given."""
         if options.keys() & self.axes.keys():
@@ -59,8 +66,12 @@ class Hyper:
         broken = program(self.rule, self.axes, fault)
         if broken.key == self.program.key:
             return None
+        return self.running(broken)
+
+    def running(self, program: Program) -> Hyper:
+        """The same numbers and conventions, and another program in place of the rule's source."""
         new = Hyper(self.rule, self.dialect, self.axes, self.values)
-        new.__dict__.update(program=broken, read=self.read)
+        new.__dict__.update(program=program, read=self.read)
         return new
 
     def __repr__(self) -> str:

@@ -6,19 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from refopt.spec.backend import REAL_OF
+from refopt.spec.complex_numbers import MODULUS, PARTS, by_modulus, readable
 from refopt.spec.errors import Unsupported
 from refopt.verifying.candidates import canonical_hyper
-from refopt.verifying.complex_readings import (
-    ANALYTIC,
-    EITHER,
-    MODULUS,
-    NEITHER,
-    PARTS,
-    REAL,
-    REFUSED,
-    by_modulus,
-    readable,
-)
 from refopt.verifying.distance import Comparison
 from refopt.verifying.identification import Identification
 from refopt.verifying.probes import of_kind
@@ -29,7 +20,17 @@ from refopt.verifying.trace import Arrays
 from refopt.verifying.trial import Trial
 from refopt.verifying.verdict import Verdict
 
-COMPLEX = {"float64": "complex128", "float32": "complex64"}
+EITHER, ANALYTIC, REFUSED, REAL, NEITHER = "either", "analytic", "refused", "real", "neither"
+MEANING = {
+    PARTS: "real and imaginary parts are numbers of their own",
+    MODULUS: "a square is |g|**2, an absolute value |g|, a sign g/|g|",
+    EITHER: "by parts or by the modulus: of this rule, they are the same",
+    REFUSED: "it takes no complex parameters",
+    REAL: "it drops the imaginary parts",
+    ANALYTIC: "in complex arithmetic: g * g is the complex square, which may be negative or imaginary",
+    NEITHER: "neither by parts nor by the modulus, nor, if it takes no norms, in complex arithmetic as it stands",
+}
+COMPLEX = {real: name for name, real in REAL_OF.items()}
 
 
 def with_complex(verdict: Verdict, trial: Trial) -> Verdict:
@@ -42,7 +43,7 @@ def with_complex(verdict: Verdict, trial: Trial) -> Verdict:
     if dtype is None or not isinstance(found, Identification) or not isinstance(trial.subject, LibrarySubject):
         return verdict
     program = found.fitting[0].program
-    if not readable(program):
+    if not readable(program) or not (program.writes_parameter and program.reads_gradient):
         return verdict
     params, grads, hyper = _numbers(trial, np.dtype(dtype))
     try:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from refopt.rules import get_rule
-from refopt.verifying.complex_readings import MEANING as COMPLEX
+from refopt.verifying.complex_numbers import MEANING as COMPLEX
 from refopt.verifying.distance import EXCLUDED
 from refopt.verifying.verdict import Verdict
 

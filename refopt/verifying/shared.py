@@ -17,7 +17,6 @@ from refopt.spec.functions import FROM_SETS, FUNCTIONS, OF_MATRICES, OF_SETS, PR
 from refopt.spec.lines import Line, source_of
 from refopt.spec.mistakes import MISTAKES, OF_PLACES
 from refopt.spec.program import is_total
-from refopt.verifying.complex_pairs import OF_PAIRS
 
 KEPT = 1 << 22  # elements of kept answers, 32 MiB: on large arrays, variants share no more than their first steps
 
@@ -101,7 +100,7 @@ def _names(text: str) -> frozenset[str]:
 
 @cache
 def _function(text: str) -> tuple[Callable[..., Any], tuple[str, ...]]:
-    known = FUNCTIONS | MISTAKES | OF_PAIRS  # what planted faults and complex numbers compute with, too
+    known = FUNCTIONS | MISTAKES  # what planted faults compute with, too
     taken = tuple(sorted(_names(text) - known.keys()))
     compute = eval(f"lambda {', '.join(taken)}: {text}", dict(known))
 

@@ -1,35 +1,26 @@
 """How a rule of real numbers can be meant for complex ones: by the parts of these, or by their modulus.
 
-Both are run on pairs of real numbers, the last dimension of every array. The pair of what is real in a complex program,
-as a square of the modulus, has the number twice. Where an update only adds, scales and takes norms, the two are one.
+Both run on pairs of real numbers, the last dimension of every array. By parts the two are numbers like all others. By
+the modulus a square is |g|**2, an absolute value |g|, a sign g/|g|, and what is real has its number twice. Where an
+update only adds, scales and takes norms, the two are one, and a rule needs no axis to say which.
 """
 
 from __future__ import annotations
 
 import ast
 from dataclasses import replace
-from functools import reduce
+from functools import cache, reduce
 from typing import TypeAlias
 
 from refopt.spec.functions import FROM_SETS, OF_MATRICES, OF_SETS, PROPERTIES
+from refopt.spec.hyper import Hyper
 from refopt.spec.lines import Line, expression, names_read, source_of
 from refopt.spec.program import Program
-from refopt.verifying.shared import names_in
 
 Read: TypeAlias = tuple[ast.expr, bool]
 
-
-PARTS, MODULUS, EITHER = "parts", "modulus", "either"
-ANALYTIC, REFUSED, REAL, NEITHER = "analytic", "refused", "real", "neither"
-MEANING = {
-    PARTS: "real and imaginary parts are numbers of their own",
-    MODULUS: "a square is |g|**2, an absolute value |g|, a sign g/|g|",
-    EITHER: "by parts or by the modulus: of this rule, they are the same",
-    REFUSED: "it takes no complex parameters",
-    REAL: "it drops the imaginary parts",
-    ANALYTIC: "in complex arithmetic: g * g is the complex square, which may be negative or imaginary",
-    NEITHER: "neither by parts nor by the modulus, nor, if it takes no norms, in complex arithmetic as it stands",
-}
+AXIS = "complex"
+REFUSE, PARTS, MODULUS = "refuse", "parts", "modulus"
 _OF_COMPLEX = {"abs": "size_of", "sign": "direction_of"}
 
 
@@ -40,9 +31,38 @@ class NoReading(Exception):
 def readable(program: Program) -> bool:
     """Whether pairs can stand in for complex numbers: where the shape of a tensor matters, they cannot."""
     of_shapes = OF_SETS | FROM_SETS | {*OF_MATRICES} | PROPERTIES
-    return program.writes_parameter and program.reads_gradient and not names_in(program.lines) & of_shapes
+    both = [one for one in (program, program.evaluate) if one is not None]
+    calls = {source_of(node.func) for one in both for line in one.lines for node in ast.walk(line.value)
+             if isinstance(node, ast.Call)}  # fmt: skip
+    return not calls & of_shapes
 
 
+def meant(hyper: Hyper) -> Hyper:
+    """The same numbers and conventions, with the program that complex parameters are run by, in pairs."""
+    found = by_modulus(hyper.program) if hyper.axes.get(AXIS) == MODULUS else hyper.program
+    assert found is not None, "refused has said so before"
+    return hyper.running(found)
+
+
+def refused(hyper: Hyper) -> str | None:
+    """Why parameters of complex numbers have no update by this rule under these axes, or None."""
+    name, program, meaning = hyper.rule.name, hyper.program, hyper.axes.get(AXIS)
+    if meaning == REFUSE:
+        return (
+            f"{name} takes complex parameters by their parts, as torch does, or by the modulus, as optax does, which"
+            f" differ; choose {AXIS}={PARTS!r} or {AXIS}={MODULUS!r}"
+        )
+    other = by_modulus(program) if readable(program) else None
+    if not readable(program) or (meaning is None and (other is None or other.code != program.code)):
+        why, remedy = "has no update of complex parameters", "optimise real and imaginary parts as two arrays"
+    elif meaning == MODULUS and other is None:
+        why, remedy = "cannot be read by the modulus", f"choose {AXIS}={PARTS!r}"
+    else:
+        return None
+    return f"{name} {why} under these axes; {remedy}"
+
+
+@cache
 def by_modulus(program: Program) -> Program | None:
     """The same with |x|**2 for x * x, |x| for abs(x) and x/|x| for sign(x) of what is complex; None if it has no such.
 
