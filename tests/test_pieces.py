@@ -35,7 +35,7 @@ PIECES = {
         "+ w = w - scale * u",
     ],
     # The step comes first, whatever stands between its lines.
-    "o = newton_schulz(g)\nc = 1 - lr\nw = w - c * o": ["- o = newton_schulz(g)", "+ w = w - c * o"],
+    "o = newton_schulz(g)\nc = 1 - lr\nc = c * c\nw = w - c * o": ["- o = newton_schulz(g)", "+ w = w - c * o"],
 }
 
 
@@ -58,7 +58,7 @@ def test_pieces(source: str) -> None:
 
 REFUSED = [
     ("lr_now = lr\nb = max_along(g)\nlr_now = norm(g)\nw = w - lr_now * g", "'lr_now' has been of the step before"),
-    ("c = lr\nb = max_along(g)\nc = c * c\nw = w - c * g", "'c' has been of the step before"),
+    ("c = lr\nb = c * max_along(g)\nc = c * c\nw = w - c * g", "'c' has been of the step before"),
 ]
 
 

@@ -74,14 +74,17 @@ def cut(program: Program) -> Cut:
 def _refuse_many_clocks(program: Program, lines: Sequence[Line]) -> None:
     """Pieces know a name by its clock, and the host has computed the step's before the first of them."""
     names = initial_clocks(program)
+    in_pieces: set[str] = set()  # what lines of other clocks have read
     for line in lines:
         clock = clock_of(line.value, names)
-        if line.target in names and (names[line.target] is not clock or clock is Clock.STEP):
+        changes = clock is Clock.STEP and line.target in in_pieces
+        if line.target in names and (names[line.target] is not clock or changes):
             raise SyntaxError(
                 f"{line.text}: {line.target!r} has been of the {names[line.target]} before, and {program.name}"
                 f" looks along dimensions; give it another name"
             )
         names[line.target] = clock
+        in_pieces |= set() if clock is Clock.STEP else names_read([line.value])
 
 
 def _apart(line: Line, names: dict[str, Clock]) -> Iterator[Line]:

@@ -115,7 +115,7 @@ def facts_table(verdict: Verdict) -> Table:
     if verdict.complex_numbers:
         said = COMPLEX[verdict.complex_numbers]
         reason = f": {verdict.complex_reason}" if verdict.complex_reason else ""
-        table.add_row("complex", f"{verdict.complex_numbers}: {said}{reason}")
+        table.add_row("complex", f"{verdict.complex_numbers}: {said}{reason}{_unlike_dialect(verdict)}")
     if verdict.defaults:
         table.add_row("defaults", ", ".join(f"{name}={value:g}" for name, value in verdict.defaults.items()))
     if verdict.steps:
@@ -126,6 +126,14 @@ def facts_table(verdict: Verdict) -> Table:
     if verdict.versions:
         table.add_row("versions", ", ".join(f"{name} {version}" for name, version in verdict.versions.items()))
     return table
+
+
+def _unlike_dialect(verdict: Verdict) -> str:
+    """Where the dialect that fits has another meaning of complex numbers than what was seen."""
+    rule = get_rule(verdict.rule or "")
+    declared = rule.dialect(verdict.dialect).axes.get("complex") if verdict.dialect else None
+    unlike = declared is not None and verdict.complex_numbers not in (declared, "either")
+    return f"; the dialect {verdict.dialect} has complex={declared}" if unlike else ""
 
 
 def either(names: Sequence[str]) -> str:

@@ -41,6 +41,7 @@ KNOWN: dict[str, dict[str, tuple[str, ...]]] = {
     "adam": {
         "decay": ("none", "l2", "decoupled"),
         "eps_at": ("outside_hat", "outside_raw", "inside_hat", "inside_raw"),
+        "complex": ("refuse", "parts", "modulus"),  # any: it takes real parameters alone, of which this says nothing
     },
 }
 
