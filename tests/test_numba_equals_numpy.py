@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from refopt.clocks import clocks, cut, estimates, plan
-from refopt.clocks.plan import tests as tests_of
+from refopt.clocks.plan import tests as conditions
 from refopt.engines.dtypes import PARAMETER_DTYPES
 from refopt.engines.numba_engine import BACKEND as NUMBA
 from refopt.engines.numpy_engine import BACKEND as NUMPY
@@ -64,7 +64,7 @@ def carried_twice(program: Program) -> Iterator[frozenset[str]]:
     """The lines that more than one reduction of a pass computes for itself."""
     for piece in cut(program).pieces:
         if piece.fused:
-            for stage in plan(piece.program, (False,) * len(tests_of(piece.program))).stages:
+            for stage in plan(piece.program, (False,) * len(conditions(piece.program))).stages:
                 count = Counter(line.text for reduction in stage.reductions for line in reduction.lines)
                 if twice := frozenset(text for text, times in count.items() if times > 1):
                     yield twice
