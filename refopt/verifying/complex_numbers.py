@@ -69,13 +69,17 @@ def with_complex(verdict: Verdict, trial: Trial) -> Verdict:
 
 
 def _numbers(trial: Trial, dtype: np.dtype) -> tuple[list[np.ndarray], list[list[np.ndarray]], list[dict[str, float]]]:
-    """A usual probe, whose imaginary parts are those of its real parts in other places and at other steps."""
+    """A usual probe, whose imaginary parts are those of its real parts in other places and at other steps.
+
+    Of each number of dimensions its largest tensor: what compiles takes as long as there are tensors.
+    """
     probe = of_kind(trial.usual[min(1, len(trial.usual) - 1)], trial.kind)
+    shown = {w.ndim: i for i, w in sorted(enumerate(probe.params), key=lambda one: one[1].size)}.values()
+    real = [probe.params[i] for i in shown]
     late = probe.grads[::-1]
-    params = [np.asarray(w + 1j * w.reshape(-1)[::-1].reshape(w.shape), dtype) for w in probe.params]
+    params = [np.asarray(w + 1j * w.reshape(-1)[::-1].reshape(w.shape), dtype) for w in real]
     grads = [
-        [np.asarray(g + 1j * h, dtype) for g, h in zip(now, then, strict=True)]
-        for now, then in zip(probe.grads, late, strict=True)
+        [np.asarray(now[i] + 1j * then[i], dtype) for i in shown] for now, then in zip(probe.grads, late, strict=True)
     ]
     return params, grads, [{**now, **trial.subject.names.fixed} for now in probe.hyper]
 

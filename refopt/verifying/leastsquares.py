@@ -160,11 +160,11 @@ class Model:
         return out
 
     def newton_schulz(self, steps: Sequence[newton_schulz.Triple], x: np.ndarray) -> np.ndarray:
-        """Of every tensor as a matrix; zero beyond its end."""
+        """Of every tensor as a matrix, zero beyond its end; by NumPy's own products, which are quick."""
         out = np.zeros(x.shape)
         for row, shape in enumerate(self.given.shapes):
             own = x[..., row, : math.prod(shape)]
-            found = newton_schulz.newton_schulz(own.reshape((*own.shape[:-1], *shape)), shape, steps)
+            found = newton_schulz.newton_schulz(own.reshape((*own.shape[:-1], *shape)), shape, steps, np.matmul)
             out[..., row, : math.prod(shape)] = found.reshape(own.shape)
         return out
 

@@ -12,6 +12,8 @@ import numpy as np
 from .base import NEEDED, Arrays, Refusal, arguments, paired, pairs_in, takes_any, with_parts
 
 RATE = "learning_rate"  # optax takes a schedule for it
+# A probe is compiled anew and runs for a few steps: most of a verdict's time goes into what XLA makes faster.
+QUICKLY = {"compiler_options": {"xla_backend_optimization_level": 0}}
 
 
 class OptaxDriver:
@@ -69,7 +71,7 @@ class OptaxDriver:
         with x64(self.jax):
             self.params = [jnp.asarray(w) for w in params]
             self.state = make(self._rate(numbers)).init(self.params)
-        self.update = self.jax.jit(update)
+        self.update = self.jax.jit(update, **QUICKLY)
 
     def step(self, grads: Arrays, numbers: Mapping[str, float]) -> list[np.ndarray]:
         jnp = importlib.import_module("jax.numpy")
