@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +46,11 @@ def chart(
     have = {row.name: row for row in kept.rows}
     todo = [t for t in targets if fresh or t.name not in have or have[t.name].stale]
     order = list(dict.fromkeys([*(row.name for row in kept.rows), *(target.name for target in targets)]))
-    done = 0
-    for switched in (False, True):
-        work = [t for t in todo if bool(t.options) is switched and (not switched or _follows(t, have))]
-        took = {name: row.seconds for name, row in have.items()}
-        work.sort(key=lambda t: -took.get(t.name, 0.0))  # what takes long first: no processor waits for it at the end
-        for row in _measured(work, jobs):
-            done += 1
-            have[row.name] = row
-            Atlas([have[name] for name in order if name in have]).write(folder)
-            if watch:
-                watch(done, len(todo), row.name)
+    for done, row in enumerate(_measured(todo, have, jobs), 1):
+        have[row.name] = row
+        Atlas([have[name] for name in order if name in have]).write(folder)
+        if watch:
+            watch(done, len(todo), row.name)
     found = Atlas([have[name] for name in order if name in have])
     found.write(folder)
     return found, reasons
@@ -67,15 +61,32 @@ def _follows(target: Target, have: Mapping[str, Row]) -> bool:
     return target.average or target.target not in have or bool(have[target.target].rule)
 
 
-def _measured(targets: Sequence[Target], jobs: int | None) -> Iterator[Row]:
-    """The rows as they come, from processes of their own: frameworks leave traces in whoever imports them."""
-    if not targets:
-        return
+def _measured(targets: Sequence[Target], have: Mapping[str, Row], jobs: int | None) -> Iterator[Row]:
+    """The rows as they come, from processes of their own: frameworks leave traces in whoever imports them.
+
+    What takes long is first, so that no processor waits for it at the end; other settings come when `have`, to which
+    the caller adds the rows, says whether the default follows a rule.
+    """
+    took = {name: row.seconds for name, row in have.items()}
+    left = sorted(targets, key=lambda target: -took.get(target.name, 0.0))
+    coming = {target.target for target in targets if not target.options}
     workers = min(len(targets), jobs or os.cpu_count() or 1)
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        work = [pool.submit(measure, target) for target in targets]
-        for done in as_completed(work):
-            yield done.result()
+    with ProcessPoolExecutor(max(workers, 1), mp_context=multiprocessing.get_context("spawn")) as pool:
+        running: dict[Future[Row], Target] = {}
+        while left:
+            ready = [t for t in left if not t.options or (t.target not in coming and _follows(t, have))]
+            for target in ready[: workers - len(running)]:
+                running[pool.submit(measure, target)] = target
+                left.remove(target)
+            if not running:
+                return  # what is left is another setting of what follows no rule
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                target = running.pop(future)
+                if not target.options:
+                    coming.discard(target.target)
+                yield future.result()
+        for future in as_completed(running):
+            yield future.result()
 
 
 def measure(target: Target) -> Row:
