@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,7 +70,7 @@ def test_who_is_interrupted_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(measuring, "listed", lambda pythons, only: (targets, ["keras cannot be imported"]))
     measured: list[str] = []
 
-    def fake(todo: list[Target], jobs: int | None) -> list[Row]:
+    def fake(todo: list[Target], have: Mapping[str, Row], jobs: int | None) -> list[Row]:
         measured.extend(target.name for target in todo)
         return [row(target.target, target.version) for target in todo]
 

@@ -49,7 +49,7 @@ def first(case: Case) -> bool:
 def cases(profile: str) -> Iterator[Case]:
     """In the fast profile the dialects' own choices, and of rules with norms every single choice; in full all choices.
 
-    In brief one dialect of each rule in float32; of rules with norms all of them, and one in float64.
+    In brief one dialect of each rule in float32; of rules with norms in float64 too.
 
     The numbers are the first probes: they stay, but for lr, and show every term.
     """
@@ -81,10 +81,7 @@ def _cut_ones() -> Iterator[tuple[str, Hyper]]:
 
 
 def _brief(name: str, hyper: Hyper) -> tuple[str, ...]:
-    norms = takes_norms(hyper)
-    if name in _firsts():
-        return DTYPES if norms else ("float32",)
-    return ("float32",) if norms and name in canonical() else ()
+    return () if name not in _firsts() else DTYPES if takes_norms(hyper) else ("float32",)
 
 
 def _fast(name: str, hyper: Hyper) -> tuple[str, ...]:
