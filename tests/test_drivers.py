@@ -11,6 +11,7 @@ import pytest
 from driving import quick
 
 from refopt.verifying import Interpreter
+from refopt.verifying.drivers.optax_transform import quickly
 
 BOTH = ("float64", "float32")
 NESTEROV, HEAVY = {"momentum": 0.875, "nesterov": True}, {"momentum": 0.875}
@@ -120,3 +121,10 @@ def test_keras_on_each_backend(
     monkeypatch.setenv("KERAS_BACKEND", backend)
     verdict = quick(Interpreter(sys.executable, target), rule, options, dtype)
     assert (verdict.status, verdict.dialect, verdict.dtype) == ("conforms", "keras", dtype), str(verdict)
+
+
+def test_a_jax_that_cannot_compile_in_a_hurry_is_not_told_to() -> None:
+    assert quickly(lambda fun, compiler_options=None: fun) == {
+        "compiler_options": {"xla_backend_optimization_level": 0}
+    }
+    assert quickly(lambda fun, static_argnames=None: fun) == {}

@@ -98,6 +98,9 @@ def _with_product(steps: Sequence[Triple]) -> Callable[[np.ndarray], np.ndarray]
 MATRICES: dict[str, Callable[..., Any]] = {name: _with_product(steps) for name, steps in OF_MATRICES.items()}
 
 
+KNOWN = {**FUNCTIONS, **MATRICES}
+
+
 @cache
 def _code(lines: tuple[Line, ...]) -> CodeType:
     return compile("\n".join(line.text for line in lines), "<refopt>", "exec")
@@ -106,7 +109,7 @@ def _code(lines: tuple[Line, ...]) -> CodeType:
 def run_lines(lines: tuple[Line, ...], names: dict[str, Any]) -> None:
     """Run lines as they are written, on what `names` has; it gets what they assign."""
     if lines:
-        exec(_code(lines), {**FUNCTIONS, **MATRICES}, names)
+        exec(_code(lines), KNOWN, names)
 
 
 def as_written(piece: Piece, values: Mapping[str, Any], work: Work) -> None:

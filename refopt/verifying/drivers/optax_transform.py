@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,6 @@ import numpy as np
 from .base import NEEDED, Arrays, Refusal, arguments, paired, pairs_in, takes_any, with_parts
 
 RATE = "learning_rate"  # optax takes a schedule for it
-# A probe is compiled anew and runs for a few steps: most of a verdict's time goes into what XLA makes faster.
-QUICKLY = {"compiler_options": {"xla_backend_optimization_level": 0}}
 
 
 class OptaxDriver:
@@ -71,7 +70,7 @@ class OptaxDriver:
         with x64(self.jax):
             self.params = [jnp.asarray(w) for w in params]
             self.state = make(self._rate(numbers)).init(self.params)
-        self.update = self.jax.jit(update, **QUICKLY)
+        self.update = self.jax.jit(update, **quickly(self.jax.jit))
 
     def step(self, grads: Arrays, numbers: Mapping[str, float]) -> list[np.ndarray]:
         jnp = importlib.import_module("jax.numpy")
@@ -140,6 +139,12 @@ class OptaxAverageDriver:
         with x64(self.jax):
             average, self.state = self.transform.update([jnp.asarray(w) for w in grads], self.state)
             return [np.asarray(w) for w in average]
+
+
+def quickly(jit: Any) -> dict[str, Any]:
+    """What `jit` is told to compile in a hurry: a probe runs for a few steps. An old JAX cannot be told."""
+    takes = "compiler_options" in inspect.signature(jit).parameters
+    return {"compiler_options": {"xla_backend_optimization_level": 0}} if takes else {}
 
 
 def _is_made(target: Any) -> bool:
