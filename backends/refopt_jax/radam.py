@@ -36,6 +36,7 @@ CHOICES = {
     "threshold_at": ("4", "5", "given"),
     "eps_at": ("outside_hat", "outside_raw", "both"),
     "nesterov": ("no", "yes"),
+    "first_t": ("1", "2"),
     **STATE,
     **COMPLEX,
 }
@@ -63,6 +64,7 @@ class Coefficients(NamedTuple):
 def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -> Coefficients:
     """The scalars of step t."""
     lr, wd, beta1, beta2 = (values[name] for name in ("lr", "wd", "beta1", "beta2"))
+    t = t + (int(axes["first_t"]) - 1)  # as the implementation counts it
     limit, length = 2 / (1 - beta2) - 1, average_length(beta2, t, xp)
     least = values["threshold"] if axes["threshold_at"] == "given" else float(axes["threshold_at"])
     tractable = length > least

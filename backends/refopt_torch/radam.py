@@ -47,6 +47,7 @@ def radam_(
     torch._foreach_mul_(v, in_turns(beta2, t, v[0].dtype))
     torch._foreach_addcmul_(v, torch._foreach_mul(g, 1 - beta2), g)
 
+    t += int(axes["first_t"]) - 1  # as the implementation counts it
     scale = rectification(axes, t, beta2, threshold)
     if scale is None and axes["warm_up"] == "skip":
         return
@@ -102,6 +103,7 @@ RADAM = Port(
         "threshold_at": ("4", "5", "given"),
         "eps_at": ("outside_hat", "outside_raw", "both"),
         "nesterov": ("no", "yes"),
+        "first_t": ("1", "2"),
         **STATE,
         **COMPLEX,
     },

@@ -80,6 +80,12 @@ RADAM = Rule(
                    "optax with nesterov=True",
                    (line("m_hat = beta1 * m / (1 - beta1 ** (t + 1)) + (1 - beta1) * g / c1"),)),
         )),
+        Axis("first_t", "the number t of the first step, as the length and the corrections count it", (
+            Choice("1", "steps count from 1", "Liu et al. 2020, Algorithm 2"),
+            Choice("2", "steps count from 2: the warm-up ends a step sooner, the first corrections are too weak",
+                   "a counter raised twice",
+                   tuple(within(name, t="t + 1") for name in ("rho", "c1", "c2", "m_hat"))),
+        )),
         STATE_DTYPE,
         COMPLEX,
     ),

@@ -227,6 +227,8 @@ def _apply(edit: Edit, lines: list[Line], origin: str) -> list[Line]:
         new = [Line(target, fill(written[0].value, old.value), origin, old.inserted)]
     else:
         readings = {name: expression(text) for name, text in edit.names}
+        if readings.keys().isdisjoint(names_read([old.value])):
+            return lines  # it reads none of them under these axes
         both = f"{old.origin}, {origin}" if old.origin else origin
         new = [Line(old.target, substitute(old.value, readings), both, old.inserted)]
     return [*lines[:at], *new, *lines[at + 1 :]]
