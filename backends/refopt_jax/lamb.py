@@ -30,7 +30,7 @@ from refopt_jax._shared import (
 CHOICES = {
     "grad_clip": ("no", "max", "min"),
     "decay": ("inside", "l2", "decoupled"),
-    "bias": ("both", "none", "rate"),
+    "bias": ("both", "none", "rate", "rate_m"),
     "grad_averaging": ("yes", "no"),
     "eps_at": ("outside_hat", "both"),
     "clamp": ("no", "ten"),
@@ -69,7 +69,7 @@ def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -
     beta1, beta1_rest = two_parts(values["beta1"])
     beta2, beta2_rest = two_parts(values["beta2"])
     return Coefficients(
-        rate=lr * xp.sqrt(c2) / c1 if axes["bias"] == "rate" else lr,
+        rate={"rate": lr * xp.sqrt(c2) / c1, "rate_m": lr / c1}.get(axes["bias"], lr),
         beta1=beta1,
         beta1_rest=beta1_rest,
         entering=1 - values["beta1"] if axes["grad_averaging"] == "yes" else 1.0,

@@ -45,7 +45,7 @@ def lamb_(
     torch._foreach_addcmul_(v, torch._foreach_mul(g, 1 - beta2), g)
 
     c1, c2 = 1 - beta1**t, 1 - beta2**t
-    rate = divide(lr * math.sqrt(c2), c1) if axes["bias"] == "rate" else lr
+    rate = {"rate": divide(lr * math.sqrt(c2), c1), "rate_m": divide(lr, c1)}.get(axes["bias"], lr)
     u = direction(m, v, *((c1, c2) if axes["bias"] == "both" else (1.0, 1.0)), eps=eps, eps_root=eps_root, axes=axes)
     if axes["decay"] == "inside":
         torch._foreach_add_(u, w, alpha=wd)
@@ -99,7 +99,7 @@ LAMB = Port(
     choices={
         "grad_clip": ("no", "max", "min"),
         "decay": ("inside", "l2", "decoupled"),
-        "bias": ("both", "none", "rate"),
+        "bias": ("both", "none", "rate", "rate_m"),
         "grad_averaging": ("yes", "no"),
         "eps_at": ("outside_hat", "both"),
         "clamp": ("no", "ten"),
