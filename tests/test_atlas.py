@@ -14,7 +14,7 @@ from refopt.atlas import Atlas, chart, load, measuring
 from refopt.atlas.claims import CLAIMS, disagreements
 from refopt.atlas.document import FILE, Row, digest
 from refopt.atlas.pages import render, write_pages
-from refopt.atlas.tables import others, tables
+from refopt.atlas.tables import others, tables, versions
 from refopt.atlas.targets import Target, listed
 from refopt.rules import RULES
 from refopt.selection import importable
@@ -30,7 +30,8 @@ def row(target: str = "torch.optim:SGD", version: str = "1", **verdict: object) 
     """A row that somebody measured."""
     axes = {"decay": {"status": "pinned", "choices": ["l2"], "considered": ["none", "l2"], "why": ""}}
     known = {"status": "conforms", "rule": "sgd", "axes": axes, "distance": 0.8, "next_distance": 1e14}
-    given = {**known, "defaults": {"lr": 0.1}, "reason": "", "first": None, **verdict}
+    given = {**known, "defaults": {"lr": 0.1}, "reason": "", "first": None, "faults": [], "versions": {}}
+    given = {**given, **verdict}
     rules = digest(str(given["rule"]) if given["status"] == "conforms" else "")
     return Row(target, target, {}, "torch", version, rules, 0.1, given)
 
@@ -96,6 +97,15 @@ def test_a_row_is_measured(tmp_path: Path) -> None:
     assert "closure" in others(Atlas([refused]))[0][1]
     Atlas([found, refused]).write(tmp_path)
     assert load(tmp_path).rows == [found, refused]
+
+
+def test_a_fault_that_fits_is_named_with_what_the_framework_ran_on() -> None:
+    fault = {"name": "iterate-aliased", "effect": "the average moves at once", "distance": 2.8}
+    faulty = row(status="deviates", rule="schedule_free_adamw", faults=[fault], versions={"torch on tpu": "3"})
+    assert others(Atlas([faulty]))[0][1] == (
+        "schedule_free_adamw with the fault iterate-aliased, on tpu 3, to 2.8 ULP: the average moves at once"
+    )
+    assert versions(Atlas([row(), faulty])) == ["torch 1 (on tpu 3)"]
 
 
 def test_what_is_stale() -> None:

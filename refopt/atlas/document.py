@@ -45,6 +45,17 @@ class Row:
         """The rule that it follows, or nothing."""
         return str(self.verdict["rule"]) if self.status == "conforms" else ""
 
+    @property
+    def on(self) -> str:
+        """What the framework ran on, where it runs on several: `on torch 2.13.0`; else nothing."""
+        below = f"{self.framework} on "
+        found = (
+            f"on {what.removeprefix(below)} {version}"
+            for what, version in self.verdict["versions"].items()
+            if what.startswith(below)
+        )
+        return next(found, "")
+
 
 @dataclass(frozen=True)
 class Atlas:

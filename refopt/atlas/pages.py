@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from refopt.atlas.document import Atlas
-from refopt.atlas.tables import complex_numbers, others, tables
+from refopt.atlas.tables import complex_numbers, others, tables, versions
 from refopt.files import whole
 from refopt.spec.errors import RefoptError
 
@@ -41,13 +41,12 @@ def render(atlas: Atlas, template: str) -> str:
 
 def facts(atlas: Atlas) -> dict[str, Any]:
     """What the pages show."""
-    versions = dict.fromkeys(f"{row.framework} {row.version}" for row in atlas.rows)
     found = tables(atlas)
     return {
         "tables": found,
         "others": others(atlas),
         "complex": complex_numbers(atlas),
-        "versions": list(versions),
+        "versions": versions(atlas),
         "count": len(atlas.rows),
         "named": sum(1 for row in atlas.rows if row.rule),
         "claims": [(line.row, claim) for table in found for line in table.lines for claim in line.claims],

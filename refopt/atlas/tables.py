@@ -87,6 +87,13 @@ def others(atlas: Atlas) -> list[tuple[Row, str]]:
     return [(row, _reason(row)) for row in atlas.rows if not row.rule]
 
 
+def versions(atlas: Atlas) -> list[str]:
+    """Each framework, its version, and what it ran on, if it runs on several."""
+    on = {row.framework: row.on for row in atlas.rows if row.on}
+    whole = ((f"{row.framework} {row.version}", on.get(row.framework)) for row in atlas.rows)
+    return list(dict.fromkeys(f"{name} ({below})" if below else name for name, below in whole))
+
+
 def _table(rule: Rule, rows: Sequence[Row]) -> Table:
     cells = {row.name: _cells(rule, row) for row in rows}
     names = [axis.name for axis in rule.axes if not axis.storage]
@@ -120,6 +127,10 @@ def _reason(row: Row) -> str:
     verdict = row.verdict
     if row.status == "unsupported":
         return " ".join(str(verdict["reason"]).replace(f"{row.target}: ", "").split())
+    if verdict["faults"]:
+        fault = verdict["faults"][0]
+        on = f", {row.on}" if row.on else ""
+        return f"{verdict['rule']} with the fault {fault['name']}{on}, to {_ulps(fault['distance'])}: {fault['effect']}"
     first = verdict["first"]
     where = f", from which it differs at step {first['step']}" if first else ""
     remark = REMARKS.get((row.target, verdict["rule"]), "")
