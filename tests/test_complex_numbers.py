@@ -83,7 +83,8 @@ READINGS = [
     ("lion", "paper", "s = direction_of(c)"),
     ("adadelta", "paper", "s = rho * s + (1 - rho) * square_of(h)"),
     ("yogi", "optax", "m = real_part(full_like(m, 1e-06)) if t == 1 else m"),
-    ("prodigy", "paper", "length = 0.5 * total(size_of(s))"),
+    ("prodigy", "paper", "length = total(0.5 * size_of(s))"),
+    ("lamb", "apex", "v = beta2 * v + (1 - beta2) * square_of(g)"),  # and not the norms, which are there once
     ("rprop", "torch", None),  # of two signs, it multiplies one with the other
 ]  # fmt: skip
 

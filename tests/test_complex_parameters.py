@@ -1,4 +1,4 @@
-"""Complex parameters, run: by parts on every backend, by the modulus on the engines, refused where nobody has said."""
+"""Complex parameters, run on every backend, by their parts or by the modulus; refused where nobody has said."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import torch
 import refopt
 import refopt_jax
 import refopt_torch
+from refopt.clocks import of_model
 from refopt.rules import RULES
 from refopt.selection import get_backend
 from refopt.spec.complex_numbers import by_modulus, readable
@@ -24,7 +25,6 @@ from refopt.spec.hyper import variants
 from refopt_conformance.distance import distance
 
 BACKENDS = ("numpy", "numba", "torch", "jax")
-OF_ENGINES = ("numpy", "numba")
 STEPS = 4
 ROUNDINGS = 8 * STEPS  # ULPs of what moves, the rate or more: some operations round otherwise at each step
 MAKE: Mapping[str, Callable[[np.ndarray], Any]] = {"torch": torch.tensor, "jax": jnp.asarray}
@@ -121,15 +121,36 @@ def test_by_the_modulus_they_are_what_optax_takes_them_for(rule: str) -> None:
     np.testing.assert_array_equal(found["w"], parts["w"])  # real numbers do not ask
 
 
-@pytest.mark.parametrize("rule", [name for name in TAKING if name != "prodigy"])
-def test_numba_has_the_modulus_bit_for_bit(rule: str) -> None:
-    hyper = RULES[rule].hyper(**(by_parts(rule) and {"complex": "modulus"}))
-    if hyper.refuses_complex:
-        with pytest.raises(Unsupported, match="cannot be read by the modulus under these axes; choose complex='parts'"):
-            run(rule, "numba", complex="modulus")
-        return
-    for name, w in run(rule, "numba", **hyper.axes).items():
-        assert w.tobytes() == run(rule, "numpy", **hyper.axes)[name].tobytes()
+# The plain rules, and choices that square, measure or begin in ways of their own.
+BY_MODULUS: list[tuple[str, dict[str, Any]]] = [
+    *[(rule, {}) for rule in TAKING if by_parts(rule) and rule not in ("rprop", "prodigy")],
+    ("adam", {"amsgrad": "corrected", "decay": "l2", "eps_at": "inside_raw"}),
+    ("rmsprop", {"init": "ones", "centered": "yes", "velocity": "nesterov"}),
+    ("adamax", {"eps_at": "gradient"}),
+    ("adabelief", {"eps_in": "kept", "amsgrad": "raw"}),
+    ("adan", {"start": "corrected", "first_difference": "gradient"}),
+    ("yogi", {"starts_at": "both"}),
+    ("yogi", {"starts_at": "gradient"}),
+    ("lamb", {"grad_clip": "max", "eps_at": "both"}),
+    ("prodigy", {"d0": 0.1}),
+]
+
+
+def complex_alone(array: np.ndarray) -> np.ndarray:
+    """Where a rule adds over the model, real and complex parameters cannot be stepped apart."""
+    return array.astype(complex)
+
+
+@pytest.mark.parametrize("backend", ["numba", "torch", "jax"])
+@pytest.mark.parametrize(("rule", "axes"), BY_MODULUS)
+def test_every_backend_has_the_modulus(rule: str, axes: dict[str, Any], backend: str) -> None:
+    of = complex_alone if of_model(RULES[rule].hyper(**axes, complex="modulus").program) else np.array
+    found = run(rule, backend, of, **axes, complex="modulus")
+    for name, w in run(rule, "numpy", of, **axes, complex="modulus").items():
+        if backend == "numba":
+            assert found[name].tobytes() == w.tobytes()
+        else:
+            assert distance(pairs(found[name]), pairs(w), scale=0.1).max() <= ROUNDINGS, name
 
 
 REFUSED: list[tuple[str, str, dict[str, str], str]] = [
@@ -137,15 +158,8 @@ REFUSED: list[tuple[str, str, dict[str, str], str]] = [
     *[("numpy", rule, {}, "optimise real and imaginary parts as two arrays") for rule in ("muon", "sm3", "adafactor")],
     ("numpy", "adafactor", {"factored": "no", "scale": "no"}, "has no update of complex parameters under these axes"),
     ("numpy", "lars", {"when": "matrices"}, "has no update of complex parameters under these axes"),
-    ("numpy", "rprop", {"complex": "modulus"}, "cannot be read by the modulus under these axes"),
-    ("torch", "adam", {"complex": "modulus"}, "run by complex='parts' here; choose it, or the numpy or numba backend"),
-    ("jax", "adam", {"complex": "modulus"}, "run by complex='parts' here; choose it, or the numpy or numba backend"),
-    (
-        "numpy",
-        "prodigy",
-        {"complex": "modulus"},
-        "adds over all of them; choose complex='parts', or make",
-    ),
+    *[(one, "rprop", {"complex": "modulus"}, "cannot be read by the modulus under these axes") for one in BACKENDS],
+    *[(one, "prodigy", {"complex": "modulus"}, "adds over all of them; choose complex='parts'") for one in BACKENDS],
 ]
 
 
@@ -235,6 +249,36 @@ def test_torch_and_optax_take_them_natively() -> None:
     for a, b, c in zip(ours, theirs, params, strict=True):
         for found in (a.detach().numpy(), np.asarray(c)):
             assert distance(pairs(found), pairs(b.detach().numpy()), scale=0.1).max() <= ROUNDINGS
+
+
+@pytest.mark.parametrize("rule", ["adam", "adamax", "prodigy", "lamb"])
+def test_natively_each_parameter_is_what_it_is(rule: str) -> None:
+    """By the modulus, with real ones beside: torch's and optax's steps are each other's, and not those of parts."""
+    axes = {"grad_clip": "max"} if rule == "lamb" else {}
+    hyper = RULES[rule].hyper(**axes, complex="modulus", lr=0.1)
+    ours, parts = ([torch.tensor(w, requires_grad=True) for w in tree(0).values()] for _ in range(2))
+    optimizers = [refopt_torch.Optimizer(ours, hyper), refopt_torch.Optimizer(parts, hyper.replace(complex="parts"))]
+    transform = refopt_jax.as_optax(hyper)
+    params: Any = [jnp.asarray(w) for w in tree(0).values()]
+    state = transform.init(params)
+    for t in range(1, STEPS + 1):
+        for tensors, optimizer in zip((ours, parts), optimizers, strict=True):
+            for p, g in zip(tensors, tree(t).values(), strict=True):
+                p.grad = torch.tensor(g)
+            optimizer.step()
+        updates, state = transform.update([jnp.asarray(g) for g in tree(t).values()], state, params)
+        params = optax.apply_updates(params, updates)
+    for a, b in zip(ours, params, strict=True):
+        assert distance(pairs(np.asarray(b)), pairs(a.detach().numpy()), scale=0.1).max() <= ROUNDINGS
+    assert not torch.equal(ours[0], parts[0])
+    if rule in ("adam", "adamax"):
+        assert torch.equal(ours[2], parts[2])
+        wanted = run(rule, "numpy", complex="modulus")
+        for name, w in zip(wanted, ours, strict=True):
+            assert distance(pairs(w.detach().numpy()), pairs(wanted[name]), scale=0.1).max() <= ROUNDINGS
+
+
+def test_natively_too_somebody_has_to_say() -> None:
     unsaid = refopt_jax.as_optax(RULES["adam"].hyper())
     with pytest.raises(Unsupported, match="choose complex='parts'"):
-        unsaid.init(params)
+        unsaid.init([jnp.ones(2, complex)])

@@ -29,6 +29,7 @@ from refopt_jax._shared import (
     split_power,
     two_parts,
 )
+from refopt_jax.pairs import squares
 
 CHOICES = {
     "decay": DECAY,
@@ -131,7 +132,7 @@ def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots
     g = decayed_gradient(axes, c, w, g)
     r = c.belief * (g - slots["m"])
     m = carried(c.beta1, c.beta1_rest, slots["m"], c.one_minus_beta1 * g)
-    s = carried(c.beta2, c.beta2_rest, slots["s"], c.one_minus_beta2 * r * r + c.kept)
+    s = carried(c.beta2, c.beta2_rest, slots["s"], squares(axes, c.one_minus_beta2 * r * r) + c.kept)
     new = {"m": m, "s": s}
     if axes["amsgrad"] == "raw":
         s = new["s_max"] = jnp.maximum(slots["s_max"], s)

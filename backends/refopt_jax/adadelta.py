@@ -22,6 +22,7 @@ from refopt_jax._shared import (
     rounded,
     two_parts,
 )
+from refopt_jax.pairs import squares
 
 CHOICES = {
     "decay": DECAY,
@@ -61,11 +62,11 @@ def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots
     """One step of one parameter."""
     c = rounded(c, w.dtype)
     g = decayed_gradient(axes, c, w, g)
-    v = carried(c.rho, c.rho_rest, slots["v"], c.one_minus_rho * g * g)
+    v = carried(c.rho, c.rho_rest, slots["v"], squares(axes, c.one_minus_rho * g * g))
     step = _rms(axes, c, slots["s"]) / _rms(axes, c, v) * g
     if axes["lr_at"] == "inside":
         step = c.lr * step
-    s = carried(c.rho, c.rho_rest, slots["s"], c.one_minus_rho * step * step)
+    s = carried(c.rho, c.rho_rest, slots["s"], squares(axes, c.one_minus_rho * step * step))
     w = decay_before(axes, c, w)
     w = w - (step if axes["lr_at"] == "inside" else c.lr * step)
     return decay_after(axes, c, w), {"v": v, "s": s}

@@ -20,6 +20,7 @@ from refopt_jax._shared import (
     decayed_gradient,
     rounded,
 )
+from refopt_jax.pairs import squares
 
 CHOICES = {
     "decay": DECAY,
@@ -64,7 +65,7 @@ def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots
     c = rounded(c, w.dtype)
     g = decayed_gradient(axes, c, w, g)
     v = slots["v"] if axes["init"] == "zeros" else jnp.where(c.t == 1, c.start, slots["v"])
-    v = v + g * g
+    v = v + squares(axes, g * g)
     d = jnp.sqrt(v + c.inside) + c.outside
     step = g * jnp.where(v > 0, 1 / d, 0.0) if axes["zero_sum"] == "no_step" else g / d
     w = decay_before(axes, c, w)

@@ -34,6 +34,7 @@ from refopt_jax._shared import (
     split_power,
     two_parts,
 )
+from refopt_jax.pairs import squares
 
 CHOICES = {
     "decay": DECAY,
@@ -114,7 +115,7 @@ def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots
     c = rounded(c, w.dtype)
     g = decayed_gradient(axes, c, w, g)
     m = carried(c.beta1, c.beta1_rest, slots["m"], c.one_minus_beta1 * g)
-    v = carried(c.beta2, c.beta2_rest, slots["v"], c.one_minus_beta2 * g * g)
+    v = carried(c.beta2, c.beta2_rest, slots["v"], squares(axes, c.one_minus_beta2 * g * g))
     new = {"m": m, "v": v}
     if axes["amsgrad"] == "corrected":
         new["v_max"] = jnp.maximum(slots["v_max"], v * c.over_c2)

@@ -27,6 +27,7 @@ from refopt_jax._shared import (
     rounded,
     two_parts,
 )
+from refopt_jax.pairs import sizes
 
 CHOICES = {
     "decay": DECAY,
@@ -86,7 +87,7 @@ def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots
     at = {place: c.eps if axes["eps_at"] == place else jnp.zeros_like(c.eps) for place in CHOICES["eps_at"]}
     g = decayed_gradient(axes, c, w, g)
     m = carried(c.beta1, c.beta1_rest, slots["m"], c.one_minus_beta1 * g)
-    u = jnp.maximum(carried(c.beta2, c.beta2_rest, slots["u"], at["norm"]), jnp.abs(g) + at["gradient"])
+    u = jnp.maximum(carried(c.beta2, c.beta2_rest, slots["u"], at["norm"]), sizes(axes, g) + at["gradient"])
     w = decay_before(axes, c, w)
     w = w - c.rate * (m / (u + at["denominator"]))
     return decay_after(axes, c, w), {"m": m, "u": u}

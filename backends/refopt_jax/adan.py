@@ -26,6 +26,7 @@ from refopt_jax._shared import (
     rounded,
     two_parts,
 )
+from refopt_jax.pairs import squares
 
 CHOICES = {
     "eps_at": ("inside", "outside", "both"),
@@ -101,9 +102,10 @@ def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots
     ahead = g + c.weight * change
     m = carried(c.beta1, c.beta1_rest, slots["m"], c.one_minus_beta1 * g)
     v = carried(c.beta2, c.beta2_rest, slots["v"], c.one_minus_beta2 * change)
-    n = carried(c.beta3, c.beta3_rest, slots["n"], c.one_minus_beta3 * ahead * ahead)
+    n = carried(c.beta3, c.beta3_rest, slots["n"], squares(axes, c.one_minus_beta3 * ahead * ahead))
     if axes["start"] == "first_gradient":
-        m, v, n = jnp.where(c.t == 1, g, m), jnp.where(c.t <= 2, change, v), jnp.where(c.t == 1, ahead * ahead, n)
+        m, v = jnp.where(c.t == 1, g, m), jnp.where(c.t <= 2, change, v)
+        n = jnp.where(c.t == 1, squares(axes, ahead * ahead), n)
     d = jnp.sqrt(n * c.over_c3 + c.inside) + c.outside
     w = decay_before(axes, c, w) - c.lr * ((m * c.over_c1 + c.weight_over_c2 * v) / d)
     if axes["decay"] == "proximal":  # w / (1 + lr*wd), of which the reciprocal would lose a digit at every step

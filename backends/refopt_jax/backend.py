@@ -30,14 +30,14 @@ from refopt.spec.backend import REAL_OF, Body, Slots
 from refopt.spec.declare import Slot
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import Hyper
-from refopt_jax import ports
+from refopt_jax import pairs, ports
 from refopt_jax._shared import Axes, scalar_dtype
 from refopt_jax.ports import PORTS
 
 INSTALL = "https://docs.jax.dev/en/latest/installation.html"
 
 
-@partial(jax.jit, static_argnames=("rule", "axes"))
+@partial(jax.jit, static_argnames=("rule", "axes", "by_modulus"))
 def compiled_step(
     rule: str,
     axes: tuple[tuple[str, str], ...],
@@ -45,10 +45,11 @@ def compiled_step(
     params: Sequence[jax.Array],
     grads: Sequence[jax.Array] | None,
     slots: Mapping[str, Sequence[jax.Array]],
+    by_modulus: bool,
 ) -> tuple[list[jax.Array], dict[str, list[jax.Array]], dict[str, jax.Array]]:
     """`ports.step` on coefficients that come as one vector: one transfer to the device instead of a dozen."""
     coefficients = PORTS[rule].scalars(*numbers)
-    new, slots, made = ports.step(rule, dict(axes), coefficients, params, grads, slots)
+    new, slots, made = ports.step(rule, dict(axes), coefficients, params, grads, slots, [by_modulus] * len(params))
     if grads is None:  # such rules leave the parameters alone
         return [], slots, made
     return [x.astype(w.dtype) for x, w in zip(new, params, strict=True)], slots, made
@@ -91,10 +92,10 @@ class JaxBackend:
         return ports.refused(hyper.rule.algorithm, hyper.axes) or of_dtype or _device_problem(device)
 
     def as_pairs(self, array: jax.Array) -> jax.Array:
-        return ports.as_pairs(array)
+        return pairs.as_pairs(array)
 
-    def as_complex(self, pairs: jax.Array) -> jax.Array:
-        return ports.as_complex(pairs)
+    def as_complex(self, array: jax.Array) -> jax.Array:
+        return pairs.as_complex(array)
 
     def adopt(self, array: Any, device: str | None = None) -> jax.Array:
         if problem := _device_problem(device):
@@ -149,7 +150,8 @@ class JaxBackend:
             numbers = advance(hyper.axes, hyper.values, numbers, t)
         scalars = _scalars(hyper, t, {**before, **numbers})
         given = None if grads is None else list(grads)
-        new, arrays, made = compiled_step(hyper.rule.algorithm, _key(hyper.axes), scalars, list(params), given, arrays)
+        rule, key = hyper.rule.algorithm, _key(hyper.axes)
+        new, arrays, made = compiled_step(rule, key, scalars, list(params), given, arrays, hyper.by_modulus)
         if any(isinstance(number, jax.core.Tracer) for number in made.values()):
             raise Unsupported(
                 f"jax: {hyper.rule.name} reads {', '.join(made)} of the model from the device after each step, which"

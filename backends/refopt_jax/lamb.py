@@ -26,6 +26,7 @@ from refopt_jax._shared import (
     rounded,
     two_parts,
 )
+from refopt_jax.pairs import squares
 
 CHOICES = {
     "grad_clip": ("no", "max", "min"),
@@ -87,7 +88,12 @@ def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -
 
 
 def measure(
-    axes: Axes, c: Coefficients, params: list[jax.Array], grads: list[jax.Array], slots: list[Slots]
+    axes: Axes,
+    c: Coefficients,
+    params: list[jax.Array],
+    grads: list[jax.Array],
+    slots: list[Slots],
+    each: list[Axes],
 ) -> tuple[jax.Array | None, dict[str, jax.Array]]:
     """What the gradients are multiplied by, so that their norm over the model is not above max_norm."""
     if axes["grad_clip"] == "no":
@@ -106,7 +112,7 @@ def update(
     g = g if clip is None else g * clip.astype(g.dtype)
     g = decayed_gradient(axes, r, w, g)
     m = carried(r.beta1, r.beta1_rest, slots["m"], r.entering * g)
-    v = carried(r.beta2, r.beta2_rest, slots["v"], r.one_minus_beta2 * g * g)
+    v = carried(r.beta2, r.beta2_rest, slots["v"], squares(axes, r.one_minus_beta2 * g * g))
     u = m * r.over_c1 / (jnp.sqrt(v * r.over_c2 + r.inside) + r.eps)
     if axes["decay"] == "inside":
         u = u + r.wd * w

@@ -22,6 +22,7 @@ from refopt_jax._shared import (
     rounded,
     two_parts,
 )
+from refopt_jax.pairs import signs, sizes
 
 CHOICES = {"decay": DECAY, "direction": ("sign", "sign_nan_zero", "clipped"), **STATE, **COMPLEX}
 
@@ -70,5 +71,6 @@ def _direction(axes: Axes, mixed: jax.Array) -> jax.Array:
     if axes["direction"] == "clipped":
         return jnp.clip(mixed, -1, 1)
     # XLA's sign of -0.0 is -0.0, which would turn a weight of -0.0 into 0.0.
-    still = mixed == 0 if axes["direction"] == "sign" else (mixed == 0) | jnp.isnan(mixed)
-    return jnp.where(still, 0.0, jnp.sign(mixed))
+    size = sizes(axes, mixed)
+    still = size == 0 if axes["direction"] == "sign" else (size == 0) | jnp.isnan(size)
+    return jnp.where(still, 0.0, signs(axes, mixed))

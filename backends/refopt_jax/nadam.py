@@ -28,6 +28,7 @@ from refopt_jax._shared import (
     rounded,
     two_parts,
 )
+from refopt_jax.pairs import squares
 
 CHOICES = {
     "decay": DECAY,
@@ -114,7 +115,7 @@ def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots
     c = rounded(c, w.dtype)
     g = decayed_gradient(axes, c, w, g)
     m = carried(c.decay, c.decay_rest, slots["m"], c.one_minus_decay * g)
-    v = carried(c.beta2, c.beta2_rest, slots["v"], c.one_minus_beta2 * g * g)
+    v = carried(c.beta2, c.beta2_rest, slots["v"], squares(axes, c.one_minus_beta2 * g * g))
     d = jnp.sqrt(v * c.over_c2 + c.inside) + c.outside
     w = decay_before(axes, c, w)
     w = w - c.lr * ((c.ahead * m + c.now * g) / d)

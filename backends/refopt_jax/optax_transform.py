@@ -17,7 +17,7 @@ import optax
 
 from refopt.spec.errors import RefoptError, Unsupported
 from refopt.spec.hyper import Hyper
-from refopt_jax import ports
+from refopt_jax import pairs, ports
 from refopt_jax._shared import scalar_dtype
 
 Schedule = Callable[[Any], Any]
@@ -79,10 +79,11 @@ def as_optax(hyper: Hyper, learning_rate: float | Schedule | None = None) -> opt
         gradients = [_seen(hyper, g) for g in jax.tree.leaves(grads)]
         old = {name: tree.flatten_up_to(slot) for name, slot in state.slots.items()}
         numbers, coefficients = _coefficients(hyper, state, learning_rate)
-        new, slots, made = ports.step(hyper.rule.algorithm, hyper.axes, coefficients, leaves, gradients, old)
+        are_complex = [jnp.iscomplexobj(w) for w in jax.tree.leaves(params)]
+        step = hyper.rule.algorithm, hyper.axes, coefficients, leaves, gradients, old, are_complex
+        new, slots, made = ports.step(*step)
         updates = [x - w.astype(x.dtype) for x, w in zip(new, leaves, strict=True)]
-        updates = [ports.as_complex(x) if jnp.iscomplexobj(w) else x
-                   for x, w in zip(updates, jax.tree.leaves(params), strict=True)]  # fmt: skip
+        updates = [pairs.as_complex(x) if is_pairs else x for x, is_pairs in zip(updates, are_complex, strict=True)]
         new_slots = {name: tree.unflatten(arrays) for name, arrays in slots.items()}
         count, numbers = optax.safe_increment(state.count), {**state.numbers, **numbers, **made}
         return tree.unflatten(updates), RefoptState(count, new_slots, numbers)
@@ -97,7 +98,7 @@ def _seen(hyper: Hyper, array: Any) -> jax.Array:
         return array
     if problem := ports.refused_complex(hyper, array.dtype.name):
         raise Unsupported(problem)
-    return ports.as_pairs(array)
+    return pairs.as_pairs(array)
 
 
 def _coefficients(hyper: Hyper, state: RefoptState, learning_rate: Any) -> tuple[dict[str, Any], tuple[Any, ...]]:
@@ -109,6 +110,6 @@ def _coefficients(hyper: Hyper, state: RefoptState, learning_rate: Any) -> tuple
     lr = learning_rate(state.count) if callable(learning_rate) else learning_rate
     t = state.count.astype(scalar_dtype()) + 1
     values: Mapping[str, Any] = {**hyper.values, "lr": lr}
-    numbers = port.advance(hyper.axes, values, state.numbers, t) if port.advance else {}
+    numbers = port.advance(hyper.axes, values, state.numbers, t) if port.advance else state.numbers
     before = {f"{name}_before": number for name, number in state.numbers.items()}
     return numbers, port.coefficients(hyper.axes, {**values, **before, **numbers}, t, jnp)

@@ -47,6 +47,7 @@ from refopt_jax import (
     yogi,
 )
 from refopt_jax._shared import Axes, rounded, scalar_dtype
+from refopt_jax.pairs import read_as
 
 Shape = tuple[int, ...]
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -56,8 +57,9 @@ class Port(NamedTuple):
     """One rule: the axes it knows, the scalars of a step, and one step of one parameter.
 
     `shapes` are those of slots that are not shaped as their parameter, by the axes and its shape. `measure(axes,
-    coefficients, params, grads, slots)` takes the lists of a whole model; it returns what `update` is given beside the
-    coefficients, and the numbers of the model after the step that it has made.
+    coefficients, params, grads, slots, each)` takes the lists of a whole model, `each` the axes as they are of each
+    parameter; it returns what `update` is given beside the coefficients, and the numbers of the model after the step
+    that it has made.
     """
 
     choices: Mapping[str, tuple[str, ...]]
@@ -157,20 +159,10 @@ def refused_dtype(dtype: str) -> str | None:
 
 
 def refused_complex(hyper: Hyper, dtype: str) -> str | None:
-    """Why parameters of these complex numbers cannot be updated, or None: by parts they are, in pairs."""
+    """Why parameters of these complex numbers cannot be updated, or None: they are, in pairs."""
     if reason := hyper.refuses_complex:
         return f"jax: {reason}"
-    if hyper.axes.get("complex") == "modulus":
-        return "jax: complex parameters are run by complex='parts' here; choose it, or the numpy or numba backend"
     return refused_dtype(REAL_OF[dtype])
-
-
-def as_pairs(array: jax.Array) -> jax.Array:
-    return jnp.stack([array.real, array.imag], axis=-1)
-
-
-def as_complex(pairs: jax.Array) -> jax.Array:
-    return jax.lax.complex(pairs[..., 0], pairs[..., 1])
 
 
 def computing_dtype(w: jax.Array) -> Any:
@@ -202,14 +194,16 @@ def step(
     params: Sequence[jax.Array],
     grads: Sequence[jax.Array] | None,
     slots: Mapping[str, Sequence[jax.Array]],
+    are_complex: Sequence[bool],
 ) -> tuple[list[jax.Array], dict[str, list[jax.Array]], dict[str, jax.Array]]:
     """One step of every parameter: the new parameters, not yet rounded to their dtypes, and the new slots.
 
-    Those that are numbers of the model come apart, in `scalar_dtype()`, if the step has made them.
+    Those that `are_complex` are given as pairs. Slots that are numbers of the model come apart, in `scalar_dtype()`, if
+    the step has made them.
     """
     if problem := refused(rule, axes):
         raise Unsupported(problem)
-    key = tuple(axes.items())
+    each = [read_as(axes, answer) for answer in are_complex]
     coefficients = rounded(coefficients, scalar_dtype())
     for what, arrays in {"gradients": grads, **slots}.items():
         if arrays is not None and len(arrays) != len(params):
@@ -224,11 +218,11 @@ def step(
     numbers: dict[str, jax.Array] = {}
     if (measure := PORTS[rule].measure) is not None and given:
         wide = [w.astype(computing_dtype(w)) for w in params]
-        measured, numbers = measure(axes, coefficients, wide, [g for g, _ in given], [old for _, old in given])
+        measured, numbers = measure(axes, coefficients, wide, [g for g, _ in given], [old for _, old in given], each)
     new_params: list[jax.Array] = []
     new_slots: dict[str, list[jax.Array]] = {name: [] for name in slots}
-    for w, (g, old) in zip(params, given, strict=True):
-        new_w, new = _one(rule, key, coefficients, measured, w, g, old)
+    for w, (g, old), mine in zip(params, given, each, strict=True):
+        new_w, new = _one(rule, tuple(mine.items()), coefficients, measured, w, g, old)
         new_params.append(new_w)
         for name, arrays in new_slots.items():
             arrays.append(new[name])

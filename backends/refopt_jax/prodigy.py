@@ -26,6 +26,7 @@ from refopt_jax._shared import (
     total,
     two_parts,
 )
+from refopt_jax.pairs import once, sizes, squares
 
 CHOICES = {
     "decay": ("none", "l2", "decoupled"),
@@ -95,15 +96,20 @@ def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -
 
 
 def measure(
-    axes: Axes, c: Coefficients, params: list[jax.Array], grads: list[jax.Array], slots: list[Slots]
+    axes: Axes,
+    c: Coefficients,
+    params: list[jax.Array],
+    grads: list[jax.Array],
+    slots: list[Slots],
+    each: list[Axes],
 ) -> tuple[Measured, dict[str, jax.Array]]:
     """The rate and the epsilon of the step, and the numbers d and r after it."""
     ways, sums = [], []
-    for w, g, old in zip(params, grads, slots, strict=True):
+    for w, g, old, mine in zip(params, grads, slots, each, strict=True):
         narrow = rounded(c, w.dtype)
         g = decayed_gradient(axes, narrow, w, g)
         ways.append(g * (old["w0"] - w))
-        sums.append(jnp.abs(_summed(narrow, g, old["s"])))
+        sums.append(once(mine, sizes(mine, _summed(narrow, g, old["s"]))))
     r = c.carried_r + c.share * total(ways)
     length = total(sums)
     bound, rate = c.d_coef * r / length, jnp.asarray(c.rate)
@@ -120,7 +126,7 @@ def update(
     c, measured = rounded(c, w.dtype), rounded(measured, w.dtype)
     g = decayed_gradient(axes, c, w, g)
     m = carried(c.beta1, c.beta1_rest, slots["m"], c.entering_m * g)
-    v = carried(c.beta2, c.beta2_rest, slots["v"], c.entering_v * g * g)
+    v = carried(c.beta2, c.beta2_rest, slots["v"], squares(axes, c.entering_v * g * g))
     s = _summed(c, g, slots["s"])
     if axes["decay"] == "decoupled":
         w = w - measured.rate * c.wd * w

@@ -29,6 +29,7 @@ from refopt_jax._shared import (
     rounded,
     two_parts,
 )
+from refopt_jax.pairs import squares
 
 CHOICES = {
     "warm_up": ("sgd", "skip"),
@@ -118,7 +119,7 @@ def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots
     tractable = c.tractable == 1
     g = decayed_gradient(axes, c, w, g)
     m = carried(c.beta1, c.beta1_rest, slots["m"], c.one_minus_beta1 * g)
-    v = carried(c.beta2, c.beta2_rest, slots["v"], c.one_minus_beta2 * g * g)
+    v = carried(c.beta2, c.beta2_rest, slots["v"], squares(axes, c.one_minus_beta2 * g * g))
     m_hat = c.of_m * m + c.of_g * g if axes["nesterov"] == "yes" else c.of_m * m
     d = jnp.sqrt(v * c.over_c2 + c.inside) + c.outside
     before = decay_before(axes, c, w)

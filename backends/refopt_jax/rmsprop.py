@@ -26,6 +26,7 @@ from refopt_jax._shared import (
     rounded,
     two_parts,
 )
+from refopt_jax.pairs import squares
 
 CHOICES = {
     "decay": DECAY,
@@ -84,12 +85,12 @@ def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots
     c = rounded(c, w.dtype)
     g = decayed_gradient(axes, c, w, g)
     v = slots["v"] if axes["init"] == "zeros" else jnp.where(c.t == 1, c.start, slots["v"])
-    v = carried(c.rho, c.rho_rest, v, c.one_minus_rho * g * g)
+    v = carried(c.rho, c.rho_rest, v, squares(axes, c.one_minus_rho * g * g))
     new = {"v": v}
     spread = v * c.over_c
     if axes["centered"] == "yes":
         new["m"] = carried(c.rho, c.rho_rest, slots["m"], c.one_minus_rho * g)
-        spread = v - new["m"] * new["m"]
+        spread = v - squares(axes, new["m"] * new["m"])
     step = g / (jnp.sqrt(spread + c.inside) + c.outside)
     if axes["lr_at"] == "inside":
         step = c.lr * step

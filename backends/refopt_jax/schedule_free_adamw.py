@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from refopt_jax._shared import COMPLEX, STATE, Axes, Scalar, Slots, carried, one_minus_power, rounded, two_parts
+from refopt_jax.pairs import squares
 from refopt_jax.schedule_free import WEIGHT, advanced, average, mixed, share
 
 __all__ = ["CHOICES", "Coefficients", "advance", "average", "coefficients", "update"]
@@ -71,7 +72,7 @@ def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -
 def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots) -> tuple[jax.Array, Slots]:
     """One step of one parameter."""
     c = rounded(c, w.dtype)
-    v = carried(c.beta2, c.beta2_rest, slots["v"], c.one_minus_beta2 * g * g)
+    v = carried(c.beta2, c.beta2_rest, slots["v"], squares(axes, c.one_minus_beta2 * g * g))
     u = g / (jnp.sqrt(v * c.over_c2) + c.eps)
     x = slots["x"]
     if axes["decay"] == "at_x":

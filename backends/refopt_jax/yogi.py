@@ -27,6 +27,7 @@ from refopt_jax._shared import (
     split_power,
     two_parts,
 )
+from refopt_jax.pairs import real, squares
 
 CHOICES = {
     "decay": DECAY,
@@ -82,10 +83,10 @@ def update(axes: Axes, c: Coefficients, w: jax.Array, g: jax.Array, slots: Slots
     """One step of one parameter."""
     c = rounded(c, w.dtype)
     g = decayed_gradient(axes, c, w, g)
-    square = g * g
+    square = squares(axes, g * g)
     m, v = slots["m"], slots["v"]
     if axes["starts_at"] in ("both", "fixed"):
-        m = jnp.where(c.t == 1, c.start, m)
+        m = jnp.where(c.t == 1, real(axes, c.start), m)
     if axes["starts_at"] in ("v", "both", "fixed"):
         v = jnp.where(c.t == 1, c.start, v)
     m = carried(c.beta1, c.beta1_rest, m, c.one_minus_beta1 * g)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from refopt_torch._shared import COMPLEX, DECAY, STATE, Axes, Port, decay_after_, decay_before_, decayed_gradient
 from refopt_torch.host import divide, in_turns, split_power
+from refopt_torch.pairs import add_squares_
 
 
 def adabelief_(
@@ -36,7 +37,7 @@ def adabelief_(
     torch._foreach_add_(m, g, alpha=1 - beta1)
     left = beta1 if axes["belief"] == "new" else 1.0
     torch._foreach_mul_(s, in_turns(beta2, t, s[0].dtype))
-    torch._foreach_addcmul_(s, torch._foreach_mul(r, (1 - beta2) * left**2), r)
+    add_squares_(axes, s, r, (1 - beta2) * left**2)
     kept = {"kept": eps, "kept_root": eps_root}.get(axes["eps_in"], 0.0)
     if kept:
         torch._foreach_add_(s, kept)

@@ -21,6 +21,7 @@ from refopt_torch._shared import (
     times,
 )
 from refopt_torch.host import in_turns
+from refopt_torch.pairs import add_squares_
 
 
 def adadelta_(
@@ -38,22 +39,21 @@ def adadelta_(
     v, s = slots["v"], slots["s"]
     entering, leaving = split_rate(axes, lr)
     g = decayed_gradient(axes, g, w, wd)
-    average_square_(v, g, rho, t)
+    average_square_(axes, v, g, rho, t)
     h = root_mean_square(axes, s, eps)
     torch._foreach_div_(h, root_mean_square(axes, v, eps))
     torch._foreach_mul_(h, g)
     h = times(h, entering)
-    average_square_(s, h, rho, t)
+    average_square_(axes, s, h, rho, t)
 
     decay_before_(axes, w, lr=lr, wd=wd)
     torch._foreach_add_(w, h, alpha=-leaving)
     decay_after_(axes, w, lr=lr, wd=wd)
 
 
-def average_square_(average: list[Tensor], x: list[Tensor], rho: float, t: int) -> None:
+def average_square_(axes: Axes, average: list[Tensor], x: list[Tensor], rho: float, t: int) -> None:
     torch._foreach_mul_(average, in_turns(rho, t, average[0].dtype))
-    # Not addcmul_(average, x, x, 1 - rho): where x*x is computed first it overflows sooner.
-    torch._foreach_addcmul_(average, torch._foreach_mul(x, 1 - rho), x)
+    add_squares_(axes, average, x, 1 - rho)
 
 
 def root_mean_square(axes: Axes, mean_square: list[Tensor], eps: float) -> list[Tensor]:

@@ -18,6 +18,7 @@ from refopt_torch._shared import (
     decayed_gradient,
     element_slots,
 )
+from refopt_torch.pairs import add_squares_
 
 
 def adagrad_(
@@ -38,7 +39,7 @@ def adagrad_(
     if t == 1 and axes["init"] == "value":
         for x in v:
             x.fill_(start)
-    torch._foreach_addcmul_(v, g, g)
+    add_squares_(axes, v, g, 1.0)
     d = list(torch._foreach_add(v, eps if axes["eps_at"] == "inside" else 0.0))
     torch._foreach_sqrt_(d)
     if axes["eps_at"] == "outside":

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from refopt_torch._shared import COMPLEX, DECAY, STATE, Axes, Port, decay_after_, decay_before_, decayed_gradient
 from refopt_torch.host import divide, in_turns, split_power
+from refopt_torch.pairs import add_squares_
 
 
 def adam_(
@@ -36,9 +37,8 @@ def adam_(
     # Not lerp_: m + (1 - beta1)*(g - m) is NaN where m and g are the same infinity.
     torch._foreach_mul_(m, in_turns(beta1, t, m[0].dtype))
     torch._foreach_add_(m, g, alpha=1 - beta1)
-    # Not addcmul_(v, g, g, 1 - beta2): where g*g is computed first it overflows sooner.
     torch._foreach_mul_(v, in_turns(beta2, t, v[0].dtype))
-    torch._foreach_addcmul_(v, torch._foreach_mul(g, 1 - beta2), g)
+    add_squares_(axes, v, g, 1 - beta2)
 
     c1 = correction(axes, slots, "p1", beta1, t) if corrects_first(axes) else 1.0
     c2 = correction(axes, slots, "p2", beta2, t) if corrects_second(axes) else 1.0

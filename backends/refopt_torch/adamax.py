@@ -9,6 +9,7 @@ from torch import Tensor
 
 from refopt_torch._shared import COMPLEX, DECAY, STATE, Axes, Port, decay_after_, decay_before_, decayed_gradient
 from refopt_torch.host import divide, in_turns
+from refopt_torch.pairs import sizes
 
 
 def adamax_(
@@ -30,7 +31,7 @@ def adamax_(
     torch._foreach_mul_(m, in_turns(beta1, t, m[0].dtype))
     torch._foreach_add_(m, g, alpha=1 - beta1)
 
-    size = torch._foreach_abs(g)
+    size = sizes(axes, g)
     torch._foreach_mul_(u, in_turns(beta2, t, u[0].dtype))
     if axes["eps_at"] in ("gradient", "norm"):
         torch._foreach_add_(size if axes["eps_at"] == "gradient" else u, eps)

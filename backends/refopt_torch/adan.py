@@ -12,6 +12,7 @@ from torch import Tensor
 
 from refopt_torch._shared import COMPLEX, STATE, Axes, Port, decay_before_, element_slots
 from refopt_torch.host import divide, in_turns
+from refopt_torch.pairs import add_squares_, squares
 
 
 def adan_(
@@ -40,7 +41,7 @@ def adan_(
     copies = axes["start"] == "first_gradient"
     average_(m, g, beta1, t, copies=copies and t == 1)
     average_(v, change, beta2, t, copies=copies and t <= 2)
-    square_(n, ahead, beta3, t, copies=copies and t == 1)
+    square_(axes, n, ahead, beta3, t, copies=copies and t == 1)
 
     c1, c2, c3 = (1 - beta**t if axes["start"] == "corrected" else 1.0 for beta in (beta1, beta2, beta3))
     step = list(torch._foreach_div(m, c1))
@@ -64,14 +65,13 @@ def average_(kept: list[Tensor], x: list[Tensor], beta: float, t: int, *, copies
     torch._foreach_add_(kept, x, alpha=1 - beta)
 
 
-def square_(kept: list[Tensor], x: list[Tensor], beta: float, t: int, *, copies: bool) -> None:
-    """Move an average towards x*x, or start it there."""
+def square_(axes: Axes, kept: list[Tensor], x: list[Tensor], beta: float, t: int, *, copies: bool) -> None:
+    """Move an average towards x*x (or |x|**2), or start it there."""
     if copies:
-        torch._foreach_copy_(kept, torch._foreach_mul(x, x))
+        torch._foreach_copy_(kept, squares(axes, x))
         return
-    # Not addcmul_(kept, x, x, 1 - beta): where x*x is computed first it overflows sooner.
     torch._foreach_mul_(kept, in_turns(beta, t, kept[0].dtype))
-    torch._foreach_addcmul_(kept, torch._foreach_mul(x, 1 - beta), x)
+    add_squares_(axes, kept, x, 1 - beta)
 
 
 def denominator(axes: Axes, d: list[Tensor], *, eps: float, eps_root: float) -> list[Tensor]:

@@ -87,7 +87,7 @@ class TorchBackend:
         if not in_place:
             params = [p.detach().clone() for p in params]
             new = {name: [x.clone() for x in slot] if isinstance(slot, list) else slot for name, slot in new.items()}
-        run_step_(rule, axes, [Call(hyper.values, t, params, grads, new)])
+        run_step_(rule, axes, [Call(hyper.values, t, params, grads, new, [hyper.by_modulus] * len(params))])
         return list(params), new
 
     @torch.no_grad()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from refopt_torch._shared import COMPLEX, STATE, Axes, Port, decay_before_, decayed_gradient, element_slots, times
 from refopt_torch.host import divide, in_turns, two_parts
+from refopt_torch.pairs import add_squares_
 
 
 def lamb_(
@@ -42,7 +43,7 @@ def lamb_(
     g = decayed_gradient(axes, g, w, wd)
     carry_(m, beta1, times(g, 1 - beta1 if axes["grad_averaging"] == "yes" else 1.0))
     torch._foreach_mul_(v, in_turns(beta2, t, v[0].dtype))
-    torch._foreach_addcmul_(v, torch._foreach_mul(g, 1 - beta2), g)
+    add_squares_(axes, v, g, 1 - beta2)
 
     c1, c2 = 1 - beta1**t, 1 - beta2**t
     rate = {"rate": divide(lr * math.sqrt(c2), c1), "rate_m": divide(lr, c1)}.get(axes["bias"], lr)

@@ -19,6 +19,7 @@ from refopt_torch._shared import (
     element_slots,
 )
 from refopt_torch.host import in_turns
+from refopt_torch.pairs import directions
 
 
 def lion_(
@@ -43,7 +44,7 @@ def lion_(
     elif axes["direction"] == "sign_nan_zero":
         torch._foreach_sign_(step)  # of either zero 0.0, of NaN too
     else:
-        step = [torch.where(x.isnan(), x, x.sign()) for x in step]
+        step = directions(axes, step)
     # Not lerp_: m + (1 - beta2)*(g - m) is NaN where m and g are the same infinity.
     torch._foreach_mul_(m, in_turns(beta2, t, m[0].dtype))
     torch._foreach_add_(m, g, alpha=1 - beta2)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from refopt_torch._shared import COMPLEX, DECAY, STATE, Axes, Port, decay_after_, decay_before_, decayed_gradient
 from refopt_torch.host import in_turns
+from refopt_torch.pairs import add_squares_
 
 
 def nadam_(
@@ -38,7 +39,7 @@ def nadam_(
     torch._foreach_mul_(m, in_turns(decay, t, m[0].dtype))
     torch._foreach_add_(m, g, alpha=1 - decay)
     torch._foreach_mul_(v, in_turns(beta2, t, v[0].dtype))
-    torch._foreach_addcmul_(v, torch._foreach_mul(g, 1 - beta2), g)
+    add_squares_(axes, v, g, 1 - beta2)
 
     c1, c1_next = corrections(axes, slots, t, mu, mu_next)
     step = torch._foreach_mul(m, mu_next / c1_next)

@@ -117,7 +117,8 @@ class Optimizer(torch.optim.Optimizer):
             states = [self.state[p] for p in params]
             slots = {n: [s[n] for s in states] if isinstance(i, str) else states[0][n] for n, i in inits.items()}
             grads = [seen(p.grad) for p in params if p.grad is not None]
-            yield params, Call(values, int(done) + 1, [*map(seen, params)], grads, slots)
+            are_complex = [p.is_complex() for p in params]
+            yield params, Call(values, int(done) + 1, [*map(seen, params)], grads, slots, are_complex)
 
     def _slots(self) -> dict[str, str | float]:
         return get_port(self.hyper.rule.algorithm, self.hyper.axes).slots(self.hyper.axes)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from refopt_torch._shared import COMPLEX, STATE, Axes, Port, decayed_gradient, element_slots
 from refopt_torch.host import divide, in_turns, on_host
+from refopt_torch.pairs import add_squares_, once, sizes
 
 
 def prodigy_(
@@ -50,13 +51,13 @@ def prodigy_(
     torch._foreach_mul_(m, beta1)
     torch._foreach_add_(m, g, alpha=(1 - beta1) * d)
     torch._foreach_mul_(v, in_turns(beta2, t, v[0].dtype))
-    torch._foreach_addcmul_(v, torch._foreach_mul(g, (1 - beta2) * d * d), g)
+    add_squares_(axes, v, g, (1 - beta2) * d * d)
     torch._foreach_mul_(s, beta3)
     torch._foreach_add_(s, g, alpha=d * d / d0 if axes["summed_by"] == "d" else share)
 
     way = torch._foreach_mul(g, torch._foreach_sub(slots["w0"], w))
     back = on_host((yield sums(list(way)).sum()))
-    length = on_host((yield sums(list(torch._foreach_abs(s))).sum()))
+    length = on_host((yield sums(once(axes, sizes(axes, s))).sum()))
     r = beta3 * slots["r"] + share * back
     estimate = divide(d_coef * r, length)
     if length == 0 and axes["no_gradient"] == "waits":

@@ -23,6 +23,7 @@ from refopt_torch._shared import (
     element_slots,
 )
 from refopt_torch.host import in_turns
+from refopt_torch.pairs import add_squares_
 
 
 def radam_(
@@ -45,7 +46,7 @@ def radam_(
     torch._foreach_mul_(m, in_turns(beta1, t, m[0].dtype))
     torch._foreach_add_(m, g, alpha=1 - beta1)
     torch._foreach_mul_(v, in_turns(beta2, t, v[0].dtype))
-    torch._foreach_addcmul_(v, torch._foreach_mul(g, 1 - beta2), g)
+    add_squares_(axes, v, g, 1 - beta2)
 
     t += int(axes["first_t"]) - 1  # as the implementation counts it
     scale = rectification(axes, t, beta2, threshold)

@@ -21,6 +21,7 @@ from refopt_torch._shared import (
     times,
 )
 from refopt_torch.host import divide, in_turns
+from refopt_torch.pairs import add_squares_
 
 
 def rmsprop_(
@@ -44,12 +45,13 @@ def rmsprop_(
             x.fill_(1.0 if axes["init"] == "ones" else start)
     decaying = in_turns(rho, t, v[0].dtype)
     torch._foreach_mul_(v, decaying)
-    torch._foreach_addcmul_(v, torch._foreach_mul(g, 1 - rho), g)
+    add_squares_(axes, v, g, 1 - rho)
     if axes["centered"] == "yes":
         m = slots["m"]
         torch._foreach_mul_(m, decaying)
         torch._foreach_add_(m, g, alpha=1 - rho)
-        d = list(torch._foreach_addcmul(v, m, m, value=-1))
+        d = [x.clone() for x in v]
+        add_squares_(axes, d, m, -1.0)
     else:
         d = list(torch._foreach_mul(v, divide(1.0, 1 - rho**t) if axes["bias"] == "corrected" else 1.0))
     if axes["eps_at"] == "inside":

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from refopt_torch._shared import COMPLEX, STATE, Axes, Port
 from refopt_torch.host import in_turns
+from refopt_torch.pairs import add_squares_
 from refopt_torch.schedule_free import WEIGHT, average, mix_, numbers, share_
 
 
@@ -30,7 +31,7 @@ def schedule_free_adamw_(
 ) -> None:
     v, x, z = slots["v"], slots["x"], slots["z"]
     torch._foreach_mul_(v, in_turns(beta2, t, v[0].dtype))
-    torch._foreach_addcmul_(v, torch._foreach_mul(g, 1 - beta2), g)
+    add_squares_(axes, v, g, 1 - beta2)
 
     c2 = 1 - beta2**t
     in_rate = axes["bias"] == "rate"

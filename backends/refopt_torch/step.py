@@ -34,6 +34,7 @@ from refopt_torch.momentum import MOMENTUM
 from refopt_torch.muon import MUON
 from refopt_torch.nadam import NADAM
 from refopt_torch.novograd import NOVOGRAD
+from refopt_torch.pairs import read_as
 from refopt_torch.prodigy import PRODIGY
 from refopt_torch.radam import RADAM
 from refopt_torch.rmsprop import RMSPROP
@@ -166,13 +167,14 @@ def check_step(
 
 
 class Call(NamedTuple):
-    """Step number t of some of a model's parameters, with these numbers."""
+    """Step number t of some of a model's parameters, with these numbers; complex ones are given as pairs."""
 
     values: Mapping[str, float]
     t: int
     params: Sequence[Tensor]
     grads: Sequence[Tensor] | None
     slots: dict[str, Any]
+    are_complex: Sequence[bool]
 
 
 @torch.no_grad()
@@ -181,12 +183,13 @@ def run_step_(rule: str, axes: Axes, calls: Sequence[Call]) -> None:
     port = get_port(rule, axes)
     waiting: list[tuple[Generator[Tensor, Tensor, None], Callable[[], None]]] = []
     for call in calls:
-        groups: dict[tuple[torch.device, torch.dtype], list[int]] = {}
-        for i, p in enumerate(call.params):
-            groups.setdefault((p.device, p.dtype), []).append(i)
+        groups: dict[tuple[torch.device, torch.dtype, bool], list[int]] = {}
+        by_modulus = axes.get("complex") == "modulus"
+        for i, (p, is_complex) in enumerate(zip(call.params, call.are_complex, strict=True)):
+            groups.setdefault((p.device, p.dtype, is_complex and by_modulus), []).append(i)
         numbers = {name: value for name, value in call.slots.items() if not isinstance(value, list)}
-        for (_, narrow), indices in groups.items():  # every group starts from the same numbers
-            running, write_ = _begin(port, axes, call, dict(numbers), WORKING[narrow], indices)
+        for (_, narrow, is_complex), indices in groups.items():  # every group starts from the same numbers
+            running, write_ = _begin(port, read_as(axes, is_complex), call, dict(numbers), WORKING[narrow], indices)
             if running is None:
                 write_()
             else:

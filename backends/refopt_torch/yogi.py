@@ -23,6 +23,7 @@ from refopt_torch._shared import (
     element_slots,
 )
 from refopt_torch.host import divide, in_turns, split_power
+from refopt_torch.pairs import squares
 
 FIXED = 1e-6  # what both moments start from, where that is no number of the user's
 
@@ -44,7 +45,7 @@ def yogi_(
 ) -> None:
     m, v = slots["m"], slots["v"]
     g = decayed_gradient(axes, g, w, wd)
-    square = list(torch._foreach_mul(g, g))
+    square = squares(axes, g)
     if t == 1:
         begin_(axes, m, v, square, start)
     torch._foreach_mul_(m, in_turns(beta1, t, m[0].dtype))
@@ -77,6 +78,9 @@ def begin_(axes: Axes, m: list[Tensor], v: list[Tensor], square: list[Tensor], s
         torch._foreach_copy_(v, square)
     for slot in {"v": v, "both": [*m, *v], "fixed": [*m, *v]}.get(axes["starts_at"], []):
         slot.fill_(FIXED if axes["starts_at"] == "fixed" else start)
+    if axes["complex"] == "modulus":  # a real number has no imaginary part
+        for slot in m:
+            slot[..., 1].zero_()
 
 
 YOGI = Port(

@@ -13,8 +13,8 @@ Each line comes as late as it can, so that as little as possible is kept between
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import count
 
@@ -22,8 +22,8 @@ from refopt.clocks.analysis import Clock, clock_of, initial_clocks
 from refopt.spec.complex_pairs import OF_PAIRS
 from refopt.spec.declare import Slot
 from refopt.spec.functions import FROM_SETS, OF_MATRICES, OF_SETS, PROPERTIES
-from refopt.spec.lines import Line, inputs, names_read, rewrite, source_of
-from refopt.spec.program import Program
+from refopt.spec.lines import Line, inputs, names_read, rewrite, source_of, substitute
+from refopt.spec.program import Program, is_total
 
 WHOLE = FROM_SETS | OF_SETS | {*OF_MATRICES, *OF_PAIRS}  # functions of tensors as they stand
 SIZES = frozenset({"ndim", "size"})  # what kernels know of a shape
@@ -43,10 +43,14 @@ class Piece:
 
 @dataclass(frozen=True)
 class Cut:
-    """Lines of the step, which the host runs first, and then the pieces in their order."""
+    """Lines of the step, which the host runs first, and then the pieces in their order.
+
+    `last` is what the pieces call a number of the step that has become one of the model.
+    """
 
     step: tuple[Line, ...]
     pieces: tuple[Piece, ...]
+    last: Mapping[str, str] = field(default_factory=dict)
 
 
 @cache
@@ -62,13 +66,32 @@ def cut(program: Program) -> Cut:
             lines.append(part)
     if all(fused):
         return Cut((), (Piece(program, True, frozenset(inputs(program.lines))),))
+    lines, last = _renamed(program, lines)
+    names |= dict.fromkeys(last.values(), Clock.MODEL)
+    program = replace(program, outputs=tuple(last.get(name, name) for name in program.outputs))
+    names |= {name: clock for name, clock in initial_clocks(program).items() if name in last}
     _refuse_many_clocks(program, lines)
     step = [line for line in lines if names[line.target] is Clock.STEP]
     rest = [i for i, line in enumerate(lines) if names[line.target] is not Clock.STEP]
     levels = _levels([lines[i] for i in rest], [fused[i] for i in rest])
     ordered = sorted(zip(levels, rest, strict=True))
     groups = {level: [lines[i] for at, i in ordered if at == level] for level in dict.fromkeys(at for at, _ in ordered)}
-    return Cut(tuple(step), tuple(_pieces(program, groups, names)))
+    return Cut(tuple(step), tuple(_pieces(program, groups, names)), last)
+
+
+def _renamed(program: Program, lines: Sequence[Line]) -> tuple[list[Line], dict[str, str]]:
+    """Another name for a number of the step from where a total makes it one of the model, and what these names are."""
+    names, last = initial_clocks(program), dict[str, str]()
+    new: list[Line] = []
+    for line in lines:
+        value = substitute(line.value, {name: ast.Name(other) for name, other in last.items()})
+        clock = clock_of(value, names)
+        if clock is Clock.MODEL and names.get(line.target) is Clock.STEP:
+            last[line.target] = f"{line.target}_of_model"
+        target = last.get(line.target, line.target)
+        names[target] = clock
+        new.append(replace(line, target=target, value=value))
+    return new, last
 
 
 def _refuse_many_clocks(program: Program, lines: Sequence[Line]) -> None:
@@ -108,7 +131,7 @@ def _apart(line: Line, names: dict[str, Clock]) -> Iterator[Line]:
     value = rewrite(line.value, call)
     rest = rewrite(value, lambda node: ast.Name("g") if _is_whole(node) else None)
     element = clock_of(value, names | {one.target: Clock.ELEMENT for one in made}) is Clock.ELEMENT
-    if element and not _is_whole(value) and not _reads_sets(rest, names):
+    if (element or is_total(value)) and not _is_whole(value) and not _reads_sets(rest, names):
         value = rewrite(value, lambda node: moved(node) if _is_whole(node) else None)
     yield from made
     yield replace(line, value=value)
@@ -149,13 +172,15 @@ def _pieces(program: Program, groups: dict[int, list[Line]], names: dict[str, Cl
         later = inputs([line for other, more in groups.items() if other > level for line in more])
         left = [name for name in dict.fromkeys(line.target for line in lines) if name in later | {*program.outputs}]
         used = [*dict.fromkeys([*sorted(inputs(lines)), *left])]
+        known = {name for name in inputs(lines) if names[name] is Clock.MODEL}  # by pieces before
+        known |= {name for name in used if names[name] is Clock.STEP and name != "t"}
         yield Piece(
             Program(
                 name=program.name,
                 arrays=tuple(name for name in used if names[name] in (Clock.ELEMENT, Clock.SET)),
                 tensors=tuple(_number(name) for name in used if names[name] is Clock.TENSOR),
                 numbers=(),
-                hypers=tuple(name for name in used if names[name] is Clock.STEP and name != "t"),
+                hypers=tuple(name for name in used if name in known),
                 slots=(),
                 lines=tuple(lines),
                 outputs=tuple(left),

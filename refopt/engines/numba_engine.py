@@ -72,7 +72,8 @@ class NumbaEngine(NumpyEngine):
         for work in works:
             for i, array in zip(work.group.indices, work.finish(), strict=True):
                 fresh[i] = array
-        kept.update({slot.name: float(values[slot.name]) for slot in program.numbers})
+        made = {slot.name: parts.last.get(slot.name, slot.name) for slot in program.numbers}
+        kept.update({name: float(values[one]) for name, one in made.items()})
         return fresh, kept
 
     def compilations(self) -> int:

@@ -12,10 +12,11 @@ from dataclasses import replace
 from functools import cache, reduce
 from typing import TypeAlias
 
-from refopt.spec.functions import FROM_SETS, OF_MATRICES, OF_SETS, PROPERTIES
+from refopt.spec.functions import FROM_SETS, OF_MATRICES, OF_SETS, PROPERTIES, REDUCTIONS, TOTALS
 from refopt.spec.hyper import Hyper
 from refopt.spec.lines import Line, expression, names_read, source_of
 from refopt.spec.program import Program
+from refopt.spec.program import program as rules_program
 
 Read: TypeAlias = tuple[ast.expr, bool]
 
@@ -42,6 +43,11 @@ def meant(hyper: Hyper) -> Hyper:
     found = by_modulus(hyper.program) if hyper.axes.get(AXIS) == MODULUS else hyper.program
     assert found is not None, "refused has said so before"
     return hyper.running(found)
+
+
+def is_meant(hyper: Hyper) -> bool:
+    """Whether this has the program of complex parameters, by the modulus: what `meant` has made."""
+    return hyper.axes.get(AXIS) == MODULUS and hyper.program is by_modulus(rules_program(hyper.rule, hyper.axes))
 
 
 def refused(hyper: Hyper) -> str | None:
@@ -72,13 +78,13 @@ def by_modulus(program: Program) -> Program | None:
     found = {slot.name for slot in program.slots if slot.init == "params"} | {"w", "g"}
     try:
         while True:
-            reader = _Reader(set(found), strict=False)
+            reader = _Reader(program, found, strict=False)
             lines = [reader.line(line) for line in program.lines]
             more = found | (reader.known & slots)
             if more == found:
                 break
             found = more
-        reader = _Reader(set(found), strict=True)
+        reader = _Reader(program, found, strict=True)
         lines = [reader.line(line) for line in program.lines]
     except NoReading:
         return None
@@ -86,17 +92,18 @@ def by_modulus(program: Program) -> Program | None:
 
 
 class _Reader:
-    """Reads line after line; `known` are the names of what is complex so far.
+    """Reads line after line; `known` are the names of what is complex so far, `elements` of what has elements.
 
     A `strict` one refuses to add a real number to a complex one: one that is not does not know yet which slots are.
     """
 
-    def __init__(self, known: set[str], *, strict: bool) -> None:
-        self.known, self.strict = known, strict
+    def __init__(self, program: Program, known: set[str], *, strict: bool) -> None:
+        self.known, self.strict, self.elements = set(known), strict, set(program.arrays)
 
     def line(self, line: Line) -> Line:
         value, is_complex = self.read(line.value)
         (self.known.add if is_complex else self.known.discard)(line.target)
+        (self.elements.add if _outside_reductions(line.value) & self.elements else self.elements.discard)(line.target)
         return replace(line, value=value)
 
     def read(self, node: ast.expr) -> Read:
@@ -154,14 +161,24 @@ class _Reader:
         raise NoReading(source_of(node))
 
     def total(self, node: ast.Call) -> ast.expr:
-        """Of a product of two, the sum over the parts is the real part of the inner product; what is real is there
-        twice.
+        """Of a product of two, the sum over the parts is the real part of the inner product; what is real of an element
+        is there twice, and counts by half. A tensor's norm is there once.
         """
         try:
             value, is_complex = self.read(node.args[0])
         except NoReading:
             return node
-        return expression(f"{'' if is_complex else '0.5 * '}total({source_of(value)})")
+        twice = not is_complex and bool(_outside_reductions(value) & self.elements)
+        return expression(f"total({'0.5 * ' if twice else ''}{source_of(value)})")
+
+
+def _outside_reductions(node: ast.AST) -> set[str]:
+    """The names that are read element by element."""
+    if isinstance(node, ast.Call) and source_of(node.func) in REDUCTIONS | TOTALS:
+        return set()
+    if isinstance(node, ast.Name):
+        return {node.id}
+    return set().union(*map(_outside_reductions, ast.iter_child_nodes(node)))
 
 
 def _real_part(value: ast.expr) -> ast.expr:

@@ -49,6 +49,13 @@ class Hyper:
 
         return refused(self)
 
+    @property
+    def by_modulus(self) -> bool:
+        """Whether a backend is given these for pairs of numbers, the complex ones, that it steps by their modulus."""
+        from refopt.spec.complex_numbers import is_meant  # which needs Hyper: imported when first used
+
+        return is_meant(self)
+
     def replace(self, **options: Any) -> Hyper:
         """The same conventions and numbers but for those given."""
         if options.keys() & self.axes.keys():

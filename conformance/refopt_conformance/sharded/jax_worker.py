@@ -140,7 +140,9 @@ def exchange(layout: str, case: Case, mesh: Any, driver: Driver) -> Result:
             step.hyper.axes,
         )  # as the backend compiles it
         given = {name: np.float64(value) for name, value in {**step.hyper.values, **numbers}.items()}
-        return ports.step(rule, axes, ports.PORTS[rule].coefficients(axes, given, np.float64(1), np), w, g, s)
+        return ports.step(
+            rule, axes, ports.PORTS[rule].coefficients(axes, given, np.float64(1), np), w, g, s, [False] * len(w)
+        )
 
     with driver.hasty():  # what is exchanged is settled before LLVM
         program = jax.jit(update).lower(params, grads, arrays).compile().as_text() or ""
