@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import optax
 import pytest
-from port_cases import JAX_EPS, hyper_of, name_of, varied
+from port_cases import FIRST, JAX_EPS, hyper_of, name_of, varied
 from port_jax_cases import DIALECTS, assert_step_agrees, normal, port, reference, slots_at, ulps, x64
 
 import refopt_jax
@@ -103,10 +103,27 @@ def test_norm_is_accurate_in_float32_and_does_not_overflow(shape: tuple[int, ...
     assert ulps(np.asarray(norm(jnp.asarray(x))), expected, 0, scale=1e-38) <= JAX_EPS
 
 
-@pytest.mark.parametrize("hyper", [h for h in DIALECTS.values() if h.program.reads_gradient], ids=name_of)
+# The first rules' dialects; of the others the paper's, and those that keep numbers of the model.
+AS_OPTAX = [
+    *[h for h in DIALECTS.values() if h.program.reads_gradient],
+    *[rule.hyper() for rule in RULES.values() if rule not in FIRST and rule.algorithm == rule.name],
+    *[
+        RULES[name].hyper(dialect)
+        for name in ("schedule_free", "schedule_free_adamw")
+        for dialect in ("optax", "facebook")
+    ],
+    RULES["prodigy"].hyper("optax"),
+    RULES["asgd"].hyper("torch"),
+]
+
+
+@pytest.mark.parametrize("hyper", AS_OPTAX, ids=name_of)
 @x64(False)
 def test_as_optax_agrees_with_the_backend_under_a_schedule(hyper: Hyper) -> None:
-    rng, like = np.random.default_rng(3), [((3, 4), "float32"), ((), "float32")]
+    rng, like = (
+        np.random.default_rng(3),
+        [((3, 4), "float32"), ((2, 1) if hyper.rule.name == "muon" else (), "float32")],
+    )
     tree = jax.tree.map(jnp.asarray, dict(zip("wb", normal(rng, *like), strict=True)))
     rates = [0.1, 0.2, 0.05, 0.0, 0.1]
     transform = refopt_jax.as_optax(hyper, lambda count: jnp.asarray(rates)[count])

@@ -64,7 +64,9 @@ class Coefficients(NamedTuple):
     lr_wd: Scalar
 
 
-def advance(axes: Axes, values: Mapping[str, Scalar], products: Mapping[str, Scalar], t: Scalar) -> dict[str, Scalar]:
+def advance(
+    axes: Axes, values: Mapping[str, Scalar], products: Mapping[str, Scalar], t: Scalar, xp: Any
+) -> dict[str, Scalar]:
     """The products of the betas (slots p1 and p2, where the axes keep them) after one more step."""
     betas = {"p1": values["beta1"], "p2": values["beta2"]}
     return {name: product * betas[name] for name, product in products.items()}

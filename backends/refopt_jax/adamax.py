@@ -51,7 +51,9 @@ class Coefficients(NamedTuple):
     lr_wd: Scalar
 
 
-def advance(axes: Axes, values: Mapping[str, Scalar], products: Mapping[str, Scalar], t: Scalar) -> dict[str, Scalar]:
+def advance(
+    axes: Axes, values: Mapping[str, Scalar], products: Mapping[str, Scalar], t: Scalar, xp: Any
+) -> dict[str, Scalar]:
     """The product of the beta1 (slot p1, where the axes keep it) after one more step."""
     return {name: product * values["beta1"] for name, product in products.items()}
 

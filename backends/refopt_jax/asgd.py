@@ -28,7 +28,9 @@ class Coefficients(NamedTuple):
     wd: Scalar
 
 
-def advance(axes: Axes, values: Mapping[str, Scalar], numbers: Mapping[str, Scalar], t: Scalar) -> dict[str, Scalar]:
+def advance(
+    axes: Axes, values: Mapping[str, Scalar], numbers: Mapping[str, Scalar], t: Scalar, xp: Any
+) -> dict[str, Scalar]:
     """The rate that is made at the end of this step for the next one (slot eta_next), where the axes keep it."""
     return {name: _rate(values, t) for name in numbers}
 

@@ -147,7 +147,8 @@ class JaxBackend:
         numbers, arrays = _split(slots)
         before = {f"{name}_before": value for name, value in numbers.items()}
         if (advance := PORTS[hyper.rule.algorithm].advance) is not None:
-            numbers = advance(hyper.axes, hyper.values, numbers, t)
+            advanced = advance(hyper.axes, hyper.values, numbers, np.float64(t), np)
+            numbers = {name: float(x) for name, x in advanced.items()}
         scalars = _scalars(hyper, t, {**before, **numbers})
         given = None if grads is None else list(grads)
         rule, key = hyper.rule.algorithm, _key(hyper.axes)

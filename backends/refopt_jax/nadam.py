@@ -67,7 +67,9 @@ def momentum(axes: Axes, values: Mapping[str, Scalar], t: Scalar) -> Scalar:
     return values["beta1"] * (1 - 0.5 * 0.96 ** (t * pace))
 
 
-def advance(axes: Axes, values: Mapping[str, Scalar], products: Mapping[str, Scalar], t: Scalar) -> dict[str, Scalar]:
+def advance(
+    axes: Axes, values: Mapping[str, Scalar], products: Mapping[str, Scalar], t: Scalar, xp: Any
+) -> dict[str, Scalar]:
     """The product of the momenta, where it is kept, up to step t."""
     return {name: product * momentum(axes, values, t) for name, product in products.items()}
 

@@ -110,6 +110,6 @@ def _coefficients(hyper: Hyper, state: RefoptState, learning_rate: Any) -> tuple
     lr = learning_rate(state.count) if callable(learning_rate) else learning_rate
     t = state.count.astype(scalar_dtype()) + 1
     values: Mapping[str, Any] = {**hyper.values, "lr": lr}
-    numbers = port.advance(hyper.axes, values, state.numbers, t) if port.advance else state.numbers
+    numbers = port.advance(hyper.axes, values, state.numbers, t, jnp) if port.advance else state.numbers
     before = {f"{name}_before": number for name, number in state.numbers.items()}
     return numbers, port.coefficients(hyper.axes, {**values, **before, **numbers}, t, jnp)

@@ -66,7 +66,7 @@ class Port(NamedTuple):
     scalars: type[Any]
     coefficients: Callable[..., Any]
     update: Callable[..., Any]
-    advance: Callable[..., dict[str, Any]] | None = None  # of slots that are one number for all, to those after step t
+    advance: Callable[..., dict[str, Any]] | None = None  # the slots that are one number for all, after step t
     average: Callable[..., jax.Array] | None = None
     shapes: Mapping[str, Callable[[Axes, Shape], Shape]] = MappingProxyType({})
     measure: Callable[..., tuple[Any, dict[str, jax.Array]]] | None = None

@@ -27,18 +27,20 @@ class Coefficients(NamedTuple):
     one_minus_beta1: Scalar
 
 
-def advance(axes: Axes, values: Mapping[str, Scalar], numbers: Mapping[str, Scalar], t: Scalar) -> dict[str, Scalar]:
+def advance(
+    axes: Axes, values: Mapping[str, Scalar], numbers: Mapping[str, Scalar], t: Scalar, xp: Any
+) -> dict[str, Scalar]:
     """The sum of the weights and the largest rate after step t."""
-    return advanced(axes, values, numbers, values["lr"], t)
+    return advanced(axes, values, numbers, values["lr"], t, xp)
 
 
 def advanced(
-    axes: Axes, values: Mapping[str, Scalar], numbers: Mapping[str, Scalar], rate: Scalar, t: Scalar
+    axes: Axes, values: Mapping[str, Scalar], numbers: Mapping[str, Scalar], rate: Scalar, t: Scalar, xp: Any
 ) -> dict[str, Scalar]:
     """The numbers after a step at this rate."""
     new = dict(numbers)
     if "lr_max" in new:
-        new["lr_max"] = max(new["lr_max"], rate)
+        new["lr_max"] = xp.maximum(new["lr_max"], rate)
     if "s" in new:
         new["s"] = new["s"] + weight(axes, {**values, **new}, rate, t)
     return new

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from refopt_jax._shared import COMPLEX, STATE, Axes, Scalar, Slots, carried, one_minus_power, rounded, two_parts
 from refopt_jax.pairs import squares
@@ -37,9 +36,11 @@ class Coefficients(NamedTuple):
     one_minus_beta1: Scalar
 
 
-def advance(axes: Axes, values: Mapping[str, Scalar], numbers: Mapping[str, Scalar], t: Scalar) -> dict[str, Scalar]:
+def advance(
+    axes: Axes, values: Mapping[str, Scalar], numbers: Mapping[str, Scalar], t: Scalar, xp: Any
+) -> dict[str, Scalar]:
     """The sum of the weights and the largest rate after step t."""
-    return advanced(axes, values, numbers, _rate(axes, values, np.float64(t), np), t)
+    return advanced(axes, values, numbers, _rate(axes, values, t, xp), t, xp)
 
 
 def _rate(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -> Scalar:
