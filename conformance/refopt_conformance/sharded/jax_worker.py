@@ -135,14 +135,10 @@ def exchange(layout: str, case: Case, mesh: Any, driver: Driver) -> Result:
     def update(w: list[jax.Array], g: Any, s: dict[str, Any]) -> Any:
         if not estimates(step.hyper.program):
             return driver.backend.update(step.hyper, 1, w, g, {**s, **numbers}, in_place=False)
-        rule, axes = (
-            step.hyper.rule.algorithm,
-            step.hyper.axes,
-        )  # as the backend compiles it
+        rule, axes = step.hyper.rule.algorithm, step.hyper.axes
         given = {name: np.float64(value) for name, value in {**step.hyper.values, **numbers}.items()}
-        return ports.step(
-            rule, axes, ports.PORTS[rule].coefficients(axes, given, np.float64(1), np), w, g, s, [False] * len(w)
-        )
+        coefficients = ports.PORTS[rule].coefficients(axes, given, np.float64(1), np)
+        return ports.step(rule, axes, coefficients, w, g, s, [False] * len(w))  # as the backend compiles it
 
     with driver.hasty():  # what is exchanged is settled before LLVM
         program = jax.jit(update).lower(params, grads, arrays).compile().as_text() or ""

@@ -9,7 +9,6 @@ import pytest
 
 from refopt.engines.dtypes import PARAMETER_DTYPES
 from refopt.rules import RULES
-from refopt.spec.backend import REAL_OF
 from refopt.spec.errors import Unsupported
 from refopt_conformance.driver import Driver
 
@@ -36,26 +35,6 @@ def test_arrays_come_back_as_they_went_in(dtype: str, driver: Driver) -> None:
         for one in (adopted, driver.backend.beside(given, adopted), driver.backend.beside(adopted, adopted)):
             found = driver.backend.to_numpy(one)
             assert (found.shape, found.dtype, found.tobytes()) == (given.shape, given.dtype, given.tobytes())
-
-
-@pytest.mark.parametrize("dtype", REAL_OF)
-def test_complex_arrays_are_pairs_of_real_ones(dtype: str, driver: Driver) -> None:
-    """And come back; where they can be written to, both are the same memory."""
-    backend = driver.backend
-    if reason := backend.supports(SOME, dtype, driver.device):
-        pytest.skip(reason)
-    array = np.array([[0.0, -0.0 - 1j, complex(np.nan, np.inf)], [1e-3 + 2j, 5 - 0j, -np.inf]]).astype(dtype)
-    for given in (array, array[0, 0].reshape(()), array[:, :0]):
-        adopted = backend.adopt(given, driver.device)
-        pairs = backend.as_pairs(adopted)  # type: ignore[attr-defined]  # a backend that takes complex numbers has it
-        found = backend.to_numpy(pairs)
-        wanted = np.stack([given.real, given.imag], axis=-1)
-        assert (found.shape, found.dtype, found.tobytes()) == (wanted.shape, REAL_OF[dtype], wanted.tobytes())
-        back = backend.to_numpy(backend.as_complex(pairs))  # type: ignore[attr-defined]  # as above
-        assert (back.shape, back.dtype, back.tobytes()) == (given.shape, given.dtype, given.tobytes())
-        if backend.in_place:
-            backend.assign([pairs], [backend.adopt(2 * np.ones_like(wanted), driver.device)])
-            np.testing.assert_array_equal(backend.to_numpy(adopted), np.full_like(given, 2 + 2j))
 
 
 @pytest.mark.parametrize("value", [[1.0, 2.0], "weights", 1.0, None], ids=["list", "string", "number", "none"])
