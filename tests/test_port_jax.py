@@ -120,10 +120,8 @@ AS_OPTAX = [
 @pytest.mark.parametrize("hyper", AS_OPTAX, ids=name_of)
 @x64(False)
 def test_as_optax_agrees_with_the_backend_under_a_schedule(hyper: Hyper) -> None:
-    rng, like = (
-        np.random.default_rng(3),
-        [((3, 4), "float32"), ((2, 1) if hyper.rule.name == "muon" else (), "float32")],
-    )
+    other = (2, 1) if hyper.rule.name == "muon" else ()  # which takes matrices alone
+    rng, like = np.random.default_rng(3), [((3, 4), "float32"), (other, "float32")]
     tree = jax.tree.map(jnp.asarray, dict(zip("wb", normal(rng, *like), strict=True)))
     rates = [0.1, 0.2, 0.05, 0.0, 0.1]
     transform = refopt_jax.as_optax(hyper, lambda count: jnp.asarray(rates)[count])

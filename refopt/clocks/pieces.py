@@ -66,10 +66,8 @@ def cut(program: Program) -> Cut:
             lines.append(part)
     if all(fused):
         return Cut((), (Piece(program, True, frozenset(inputs(program.lines))),))
-    lines, last = _renamed(program, lines)
-    names |= dict.fromkeys(last.values(), Clock.MODEL)
+    lines, names, last = _renamed(program, lines)
     program = replace(program, outputs=tuple(last.get(name, name) for name in program.outputs))
-    names |= {name: clock for name, clock in initial_clocks(program).items() if name in last}
     _refuse_many_clocks(program, lines)
     step = [line for line in lines if names[line.target] is Clock.STEP]
     rest = [i for i, line in enumerate(lines) if names[line.target] is not Clock.STEP]
@@ -79,8 +77,11 @@ def cut(program: Program) -> Cut:
     return Cut(tuple(step), tuple(_pieces(program, groups, names)), last)
 
 
-def _renamed(program: Program, lines: Sequence[Line]) -> tuple[list[Line], dict[str, str]]:
-    """Another name for a number of the step from where a total makes it one of the model, and what these names are."""
+def _renamed(program: Program, lines: Sequence[Line]) -> tuple[list[Line], dict[str, Clock], dict[str, str]]:
+    """The lines with another name for a number of the step from where a total makes it one of the model.
+
+    Beside them the clocks of all names, and the other names by the first ones.
+    """
     names, last = initial_clocks(program), dict[str, str]()
     new: list[Line] = []
     for line in lines:
@@ -91,7 +92,7 @@ def _renamed(program: Program, lines: Sequence[Line]) -> tuple[list[Line], dict[
         target = last.get(line.target, line.target)
         names[target] = clock
         new.append(replace(line, target=target, value=value))
-    return new, last
+    return new, names, last
 
 
 def _refuse_many_clocks(program: Program, lines: Sequence[Line]) -> None:
