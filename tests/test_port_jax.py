@@ -1,5 +1,9 @@
 """The JAX port agrees with the reference's specialised source, run in float64."""
 
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import ml_dtypes
@@ -9,6 +13,7 @@ import pytest
 from port_cases import FIRST, JAX_EPS, hyper_of, name_of, varied
 from port_jax_cases import DIALECTS, assert_step_agrees, normal, port, reference, slots_at, ulps, x64
 
+import refopt
 import refopt_jax
 from refopt.rules import RULES
 from refopt.spec.hyper import Hyper
@@ -140,6 +145,34 @@ def test_as_optax_agrees_with_the_backend_under_a_schedule(hyper: Hyper) -> None
         assert ulps(np.asarray(tree[name]), mine, 0, scale=1) <= JAX_EPS
         for slot, arrays in state.slots.items():
             assert ulps(np.asarray(arrays[name]), slots[slot][name == "w"], 0, scale=1) <= JAX_EPS
+
+
+@pytest.mark.parametrize(
+    ("rule", "theirs"),
+    [("schedule_free", optax.contrib.schedule_free_sgd), ("schedule_free_adamw", optax.contrib.schedule_free_adamw)],
+)
+@x64(True)
+def test_given_a_schedule_optax_weighs_an_iterate_by_the_next_rate(rule: str, theirs: Any) -> None:
+    """As the reference does with weight=lr_next, and as_optax; and not as it does given the same rates one by one."""
+    rates = [0.1, 0.3, 0.2, 0.5, 0.4, 0.4]
+    hyper = RULES[rule].hyper("optax", weight="lr_next")
+    transforms = [
+        make(lambda count: jnp.asarray(rates)[count]) for make in (theirs, partial(refopt_jax.as_optax, hyper))
+    ]
+    trees = [jnp.asarray([1.0, -2.0])] * 2
+    states = [transform.init(tree) for transform, tree in zip(transforms, trees, strict=True)]
+    ours = now = [np.array([1.0, -2.0])]
+    kept, kept_now = refopt.init(rule, ours, hyper), refopt.init(rule, now, hyper.replace(weight="lr_max"))
+    for t, (lr, lr_next) in enumerate(pairwise(rates), start=1):
+        g = np.array([0.3 * t, 0.1 * t - 0.7])
+        for i, transform in enumerate(transforms):
+            updates, states[i] = transform.update(jnp.asarray(g), states[i], trees[i])
+            trees[i] = optax.apply_updates(trees[i], updates)
+        ours, kept = refopt.update(rule, ours, [g], kept, hyper.replace(lr=lr, lr_next=lr_next))
+        now, kept_now = refopt.update(rule, now, [g], kept_now, hyper.replace(weight="lr_max", lr=lr))
+    for tree in trees:
+        np.testing.assert_allclose(tree, ours[0], rtol=1e-13)
+    assert not np.allclose(now[0], ours[0], rtol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -88,18 +88,14 @@ def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -
 
 
 def measure(
-    axes: Axes,
-    c: Coefficients,
-    params: list[jax.Array],
-    grads: list[jax.Array],
-    slots: list[Slots],
-    each: list[Axes],
+    each: list[Axes], c: Coefficients, params: list[jax.Array], grads: list[jax.Array], slots: list[Slots]
 ) -> tuple[jax.Array | None, dict[str, jax.Array]]:
     """What the gradients are multiplied by, so that their norm over the model is not above max_norm."""
-    if axes["grad_clip"] == "no":
+    clip = each[0]["grad_clip"]
+    if clip == "no":
         return None, {}
     n = norm(jnp.stack([norm(g) for g in grads]))
-    if axes["grad_clip"] == "max":
+    if clip == "max":
         return 1 / jnp.maximum(1, n / c.max_norm), {}
     return jnp.minimum(1, c.max_norm / (n + c.eps)), {}
 

@@ -35,7 +35,8 @@ def as_optax(hyper: Hyper, learning_rate: float | Schedule | None = None) -> opt
     """The rule as a gradient transformation, learning rate and sign included: apply its updates as they are.
 
     `learning_rate` is a number, an array (from `optax.inject_hyperparams`), a schedule of the steps taken before
-    (from 0, as in optax), or None for the rule's own `lr`. `update` needs `params`.
+    (from 0, as in optax), or None for the rule's own `lr`. A schedule tells the rate of the step to come (`lr_next`)
+    too. `update` needs `params`.
 
     An update is the difference `new - old`; adding it back rounds once more, to within one ULP of the rule's result.
     For float16 and bfloat16 parameters it is float32, as the rule computes it: `optax.apply_updates` then rounds once.
@@ -110,6 +111,8 @@ def _coefficients(hyper: Hyper, state: RefoptState, learning_rate: Any) -> tuple
     lr = learning_rate(state.count) if callable(learning_rate) else learning_rate
     t = state.count.astype(scalar_dtype()) + 1
     values: Mapping[str, Any] = {**hyper.values, "lr": lr}
+    if callable(learning_rate):
+        values = {**values, "lr_next": learning_rate(state.count + 1)}
     numbers = port.advance(hyper.axes, values, state.numbers, t, jnp) if port.advance else state.numbers
     before = {f"{name}_before": number for name, number in state.numbers.items()}
     return numbers, port.coefficients(hyper.axes, {**values, **before, **numbers}, t, jnp)

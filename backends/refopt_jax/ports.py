@@ -57,9 +57,9 @@ class Port(NamedTuple):
     """One rule: the axes it knows, the scalars of a step, and one step of one parameter.
 
     `shapes` are those of slots that are not shaped as their parameter, by the axes and its shape. `measure(axes,
-    coefficients, params, grads, slots, each)` takes the lists of a whole model, `each` the axes as they are of each
-    parameter; it returns what `update` is given beside the coefficients, and the numbers of the model after the step
-    that it has made.
+    coefficients, params, grads, slots)` takes the lists of a whole model, the axes too as each parameter has them; it
+    returns what `update` is given beside the coefficients, and the numbers of the model after the step that it has
+    made.
     """
 
     choices: Mapping[str, tuple[str, ...]]
@@ -218,7 +218,7 @@ def step(
     numbers: dict[str, jax.Array] = {}
     if (measure := PORTS[rule].measure) is not None and given:
         wide = [w.astype(computing_dtype(w)) for w in params]
-        measured, numbers = measure(axes, coefficients, wide, [g for g, _ in given], [old for _, old in given], each)
+        measured, numbers = measure(each, coefficients, wide, [g for g, _ in given], [old for _, old in given])
     new_params: list[jax.Array] = []
     new_slots: dict[str, list[jax.Array]] = {name: [] for name in slots}
     for w, (g, old), mine in zip(params, given, each, strict=True):

@@ -96,20 +96,15 @@ def coefficients(axes: Axes, values: Mapping[str, Scalar], t: Scalar, xp: Any) -
 
 
 def measure(
-    axes: Axes,
-    c: Coefficients,
-    params: list[jax.Array],
-    grads: list[jax.Array],
-    slots: list[Slots],
-    each: list[Axes],
+    each: list[Axes], c: Coefficients, params: list[jax.Array], grads: list[jax.Array], slots: list[Slots]
 ) -> tuple[Measured, dict[str, jax.Array]]:
     """The rate and the epsilon of the step, and the numbers d and r after it."""
     ways, sums = [], []
-    for w, g, old, mine in zip(params, grads, slots, each, strict=True):
+    for axes, w, g, old in zip(each, params, grads, slots, strict=True):
         narrow = rounded(c, w.dtype)
         g = decayed_gradient(axes, narrow, w, g)
         ways.append(g * (old["w0"] - w))
-        sums.append(once(mine, sizes(mine, _summed(narrow, g, old["s"]))))
+        sums.append(once(axes, sizes(axes, _summed(narrow, g, old["s"]))))
     r = c.carried_r + c.share * total(ways)
     length = total(sums)
     bound, rate = c.d_coef * r / length, jnp.asarray(c.rate)

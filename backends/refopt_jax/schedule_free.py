@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from refopt_jax._shared import STATE, Axes, Scalar, Slots, rounded
 
-WEIGHT = {"weight": ("lr", "lr_max", "lr_max_t", "equal", "equal_steps")}
+WEIGHT = {"weight": ("lr", "lr_max", "lr_next", "lr_max_t", "equal", "equal_steps")}
 CHOICES = {"decay": ("at_y", "at_z"), **WEIGHT, **STATE}
 
 
@@ -40,7 +40,7 @@ def advanced(
     """The numbers after a step at this rate."""
     new = dict(numbers)
     if "lr_max" in new:
-        new["lr_max"] = xp.maximum(new["lr_max"], rate)
+        new["lr_max"] = xp.maximum(new["lr_max"], values["lr_next"] if axes["weight"] == "lr_next" else rate)
     if "s" in new:
         new["s"] = new["s"] + weight(axes, {**values, **new}, rate, t)
     return new
@@ -51,7 +51,7 @@ def weight(axes: Axes, values: Mapping[str, Scalar], rate: Scalar, t: Scalar) ->
     if axes["weight"] == "lr":
         return rate * rate
     largest = values["lr_max"] ** values["power"]
-    return largest if axes["weight"] == "lr_max" else t ** values["r"] * largest
+    return t ** values["r"] * largest if axes["weight"] == "lr_max_t" else largest
 
 
 def share(axes: Axes, values: Mapping[str, Scalar], rate: Scalar, t: Scalar, xp: Any) -> Scalar:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from refopt_torch._shared import STATE, Axes, Port
 
-WEIGHT = {"weight": ("lr", "lr_max", "lr_max_t", "equal", "equal_steps")}
+WEIGHT = {"weight": ("lr", "lr_max", "lr_next", "lr_max_t", "equal", "equal_steps")}
 
 
 def schedule_free_(
@@ -26,14 +26,15 @@ def schedule_free_(
     beta1: float,
     power: float,
     r: float,
+    lr_next: float,
     wd: float,
 ) -> None:
     u = torch._foreach_add(g, slots["z"] if axes["decay"] == "at_z" else w, alpha=wd)
     torch._foreach_add_(slots["z"], list(u), alpha=-lr)
-    mix_(w, slots, share_(axes, slots, rate=lr, t=t, power=power, r=r), beta1)
+    mix_(w, slots, share_(axes, slots, rate=lr, t=t, power=power, r=r, lr_next=lr_next), beta1)
 
 
-def share_(axes: Axes, slots: dict[str, Any], *, rate: float, t: int, power: float, r: float) -> float:
+def share_(axes: Axes, slots: dict[str, Any], *, rate: float, t: int, power: float, r: float, lr_next: float) -> float:
     """The share of the new iterate in the average. Its weight joins the sum of the weights."""
     choice = axes["weight"]
     if choice in ("equal", "equal_steps"):
@@ -41,9 +42,9 @@ def share_(axes: Axes, slots: dict[str, Any], *, rate: float, t: int, power: flo
     if choice == "lr":
         weight = rate * rate
     else:
-        slots["lr_max"] = max(slots["lr_max"], rate)
+        slots["lr_max"] = max(slots["lr_max"], lr_next if choice == "lr_next" else rate)
         largest = slots["lr_max"] ** power
-        weight = largest if choice == "lr_max" else t**r * largest
+        weight = t**r * largest if choice == "lr_max_t" else largest
     slots["s"] += weight
     return weight / slots["s"] if slots["s"] else 0.0
 

@@ -27,6 +27,7 @@ def schedule_free_adamw_(
     eps: float,
     power: float,
     r: float,
+    lr_next: float,
     wd: float,
 ) -> None:
     v, x, z = slots["v"], slots["x"], slots["z"]
@@ -45,7 +46,7 @@ def schedule_free_adamw_(
     else:
         torch._foreach_add_(u, z if axes["decay"] == "at_z" else w, alpha=wd)
     torch._foreach_add_(z, u, alpha=-rate)
-    mix_(w, slots, share_(axes, slots, rate=rate, t=t, power=power, r=r), beta1)
+    mix_(w, slots, share_(axes, slots, rate=rate, t=t, power=power, r=r, lr_next=lr_next), beta1)
 
 
 SCHEDULE_FREE_ADAMW = Port(

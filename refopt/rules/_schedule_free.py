@@ -9,6 +9,9 @@ BETA1 = HyperParameter("beta1", "β₁", 0.9, "(0, 1)", "share of the average in
                        ("b1", "beta_1", "momentum"), (0.875, 0.6875))  # fmt: skip
 POWER = HyperParameter("power", "p", 2.0, "[0, inf)", "exponent of the largest rate in the weights",
                        ("weight_lr_power",), (2.0, 1.5, 3.0))  # fmt: skip
+LR_NEXT = HyperParameter(
+    "lr_next", "η′", 0.0025, "[0, inf)", "learning rate of the step to come", (), (0.25, 0.5, 0.125)
+)
 R = HyperParameter("r", "r", 0.0, "[0, inf)", "exponent of the step in the weights", (), (1.0, 0.5))
 
 SLOTS = (
@@ -31,6 +34,9 @@ def weight_axis(rate: str) -> Axis:
         Choice("lr", "as the square of the rate it moved at", "Defazio et al. 2024, Algorithm 1"),
         Choice("lr_max", "as the largest rate so far, to the power p", "optax.contrib.schedule_free",
                (before("weight", f"lr_max = maximum(lr_max, {rate})"), line("weight = lr_max**power")), largest),
+        Choice("lr_next", "as the largest rate, up to that of the step to come, to the power p",
+               "optax.contrib.schedule_free with a schedule, of which it asks one step ahead",
+               (before("weight", "lr_max = maximum(lr_max, lr_next)"), line("weight = lr_max**power")), largest),
         Choice("lr_max_t", "as the largest rate so far, to the power p, times the step to the power r",
                "facebookresearch/schedule_free",
                (before("weight", f"lr_max = maximum(lr_max, {rate})"), line("weight = t**r * lr_max**power")), largest),
@@ -53,7 +59,7 @@ def decay_axis(*more: Choice) -> Axis:
 
 def faults(counted: tuple[str, ...], kept: tuple[str, ...] = ("x", "z")) -> tuple[Fault, ...]:
     """`counted` are the lines that count steps, `kept` the slots that a step is made from."""
-    weighted = ("lr", "lr_max", "lr_max_t")
+    weighted = ("lr", "lr_max", "lr_next", "lr_max_t")
     return (
         *GRADIENT, *RATE, *(f for f in decay(decoupled=False) if "decay" not in f.only_with), *counter(*counted),
         Fault("decay-at-z", "the decay is that of the iterate, though the gradient is not taken there",
@@ -78,7 +84,9 @@ def faults(counted: tuple[str, ...], kept: tuple[str, ...] = ("x", "z")) -> tupl
         Fault("weights-equal", "all iterates count the same: those of a warm-up weigh the average down",
               axes={"weight": "equal_steps"}, only_with={"weight": weighted}),
         Fault("weights-of-today", "an iterate counts as today's rate, not as the largest: the end of a decay is lost",
-              axes={"weight": "lr"}, only_with={"weight": ("lr_max", "lr_max_t")}),
+              axes={"weight": "lr"}, only_with={"weight": ("lr_max", "lr_next", "lr_max_t")}),
+        Fault("weights-late", "an iterate counts as the largest rate so far, the next not among them",
+              axes={"weight": "lr_max"}, only_with={"weight": ("lr_next",)}),
         Fault("weights-of-largest", "an iterate counts as the largest rate so far, not as its own",
               edits=(after("weight", "largest = maximum(largest, weight)", "weight = largest"),),
               hidden={"largest": 0.0},

@@ -4,7 +4,7 @@ z moves by the gradient, x averages z, and w is what both are mixed to: momentum
 with x. The papers call w y.
 """
 
-from refopt.rules._schedule_free import BETA1, PAPER, POWER, SLOTS, R, decay_axis, faults, weight_axis
+from refopt.rules._schedule_free import BETA1, LR_NEXT, PAPER, POWER, SLOTS, R, decay_axis, faults, weight_axis
 from refopt.rules._shared import STATE_DTYPE, WD, lr_of
 from refopt.spec.declare import Dialect, Rule
 
@@ -30,7 +30,7 @@ SCHEDULE_FREE = Rule(
     title="Schedule-free SGD",
     function=schedule_free,
     evaluate=average,
-    hyper_parameters=(lr_of(1.0), BETA1, POWER, R, WD),
+    hyper_parameters=(lr_of(1.0), BETA1, POWER, R, LR_NEXT, WD),
     slots=SLOTS,
     axes=(decay_axis(), weight_axis("lr"), STATE_DTYPE),
     dialects=(

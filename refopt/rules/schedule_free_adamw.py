@@ -1,6 +1,6 @@
 """Schedule-free AdamW: the sequences of schedule-free SGD, the gradient divided as Adam does, and decoupled decay."""
 
-from refopt.rules._schedule_free import BETA1, PAPER, POWER, SLOTS, R, decay_axis, faults, weight_axis
+from refopt.rules._schedule_free import BETA1, LR_NEXT, PAPER, POWER, SLOTS, R, decay_axis, faults, weight_axis
 from refopt.rules._shared import COMPLEX, STATE_DTYPE, WD, lr_of
 from refopt.spec.declare import Axis, Choice, Dialect, HyperParameter, Rule, Slot
 from refopt.spec.edits import before, line, within
@@ -41,6 +41,7 @@ SCHEDULE_FREE_ADAMW = Rule(
         HyperParameter("eps", "ε", 1e-8, "[0, inf)", "guard of the division", ("epsilon",), (2**-6, 2**-7)),
         POWER,
         R,
+        LR_NEXT,
         WD,
     ),
     slots=(Slot("v", "v", "second raw moment"), *SLOTS),
