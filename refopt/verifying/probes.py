@@ -25,7 +25,7 @@ ZERO_STEPS = (1, 6)  # all gradients are zero
 QUIET = 2  # the index of the tensor whose parameters start at zero
 
 # What the moving hyper-parameters become from step 8 on, where the subject can change them.
-CHANGES = {"beta1": 0.625, "beta2": 0.875, "mu": 0.5}
+CHANGES = {"beta1": 0.625, "beta2": 0.875, "mu": 0.5, "lr_next": 1.0}
 CHANGE_AT = 8
 
 # Numbers that no binary format has: the usual ones and a hundredth more.
